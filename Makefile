@@ -1,0 +1,67 @@
+# The short front of the build. CMake does the work: CMakePresets.json has the configurations, and every command here
+# can be typed by hand. Programs are in build/release/bin.
+
+BUILD := build/release
+PREFIX ?= /usr/local
+MODEL ?= models/convnext_cifar10.safetensors
+SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.cc' '*.h')
+
+all: setup  ## set up what is missing and build everything (the default)
+	cmake --preset release
+	cmake --build --preset release
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1 /' | \
+	  while read -r target text; do printf '  make %-13s %s\n' "$$target" "$$text"; done
+
+setup:  ## install the packages and the libtorch that are missing
+	@tools/setup.sh everything
+
+# The runtime and everything share a folder: whichever is configured there, nothing is compiled twice.
+demo:  ## set up and build the runtime alone, and run the demo
+	@tools/setup.sh runtime
+	@grep -qs '^CONVNEXT_TRAIN:BOOL=ON' $(BUILD)/CMakeCache.txt || cmake --preset runtime
+	cmake --build $(BUILD) --target runtime
+	$(BUILD)/bin/demo
+
+test: all  ## build everything and run all tests
+	ctest --preset release
+
+asan:  ## the runtime's tests under the address and undefined-behaviour sanitizers
+	@tools/setup.sh everything
+	cmake --preset asan
+	cmake --build --preset asan
+	ctest --preset asan
+
+tsan:  ## the runtime's tests under the thread sanitizer
+	@tools/setup.sh everything
+	cmake --preset tsan
+	cmake --build --preset tsan
+	ctest --preset tsan
+
+format:  ## format the sources
+	clang-format -i $(SOURCES)
+
+check-format:  ## check the format of the sources
+	clang-format --dry-run -Werror $(SOURCES)
+
+# The training side is left out: libtorch's headers cost clang-tidy a minute a file.
+lint: check-format  ## check the format, then run clang-tidy on the runtime and the programs
+	@tools/setup.sh everything
+	cmake --preset clang
+	run-clang-tidy -quiet -p build/clang '^$(CURDIR)/(src|apps|examples|tests)/'
+
+goldens:  ## make the tests' goldens anew from the reference implementations
+	tools/make_goldens.sh
+
+accuracy:  ## measure MODEL on a folder of pictures: make accuracy DATA=folder
+	@test -n "$(DATA)" || { echo "usage: make accuracy DATA=folder [MODEL=file]"; exit 2; }
+	$(BUILD)/bin/convnext eval "$(DATA)" --model "$(MODEL)"
+
+install:  ## install what is built: make install PREFIX=/usr/local
+	cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+clean:  ## remove what was built; build/libtorch stays
+	rm -rf build/release build/debug build/clang build/asan build/tsan build/shared
+
+.PHONY: all help setup demo test asan tsan format check-format lint goldens accuracy install clean

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Installs what a build on Debian 12 needs and does not have yet; where everything is there, it takes no time.
+#   tools/setup.sh runtime       the light packages that `make demo` builds with
+#   tools/setup.sh everything    these, the tools of `make test` and .ci/run, and libtorch in build/libtorch (1.2 GB)
+# Packages come from apt as root or through sudo. With LIBTORCH_ROOT set, that libtorch is used and none is fetched.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# level, package, what it is for
+packages='
+runtime     g++               compiles it
+runtime     cmake             configures the build
+runtime     ninja-build       runs the build
+runtime     pkg-config        tells CMake where the libraries below are
+runtime     ccache            makes building again a matter of seconds
+runtime     mold              links the programs in a second
+runtime     libhwy-dev        Highway: SIMD kernels, chosen for the processor at run time
+runtime     libjpeg-dev       libjpeg-turbo: reads JPEG
+runtime     libpng-dev        reads PNG
+runtime     libwebp-dev       reads WebP
+runtime     nlohmann-json3-dev  reads and writes JSON: model cards, --json
+runtime     libfmt-dev        formats messages
+runtime     libcli11-dev      parses command lines
+everything  libgtest-dev      GoogleTest: the unit tests
+everything  libgmock-dev      GoogleMock: its matchers
+everything  libbenchmark-dev  Google Benchmark: the programs in bench/
+everything  clang             the second compiler of .ci/run
+everything  clang-format      make format, make lint
+everything  clang-tidy        make lint
+everything  python3-venv      fetches libtorch; the programs run without Python
+'
+libtorch=build/libtorch
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+# retry COMMAND...: three tries, for what goes over a network.
+retry() {
+  local attempt
+  for attempt in 1 2; do
+    "$@" && return
+    echo "setup: '$1' failed; trying again in $((attempt * 10)) s" >&2
+    sleep $((attempt * 10))
+  done
+  "$@"
+}
+
+install_packages() {
+  local level package reason missing=() installed
+  command -v dpkg-query >/dev/null || fail "this script knows Debian and Ubuntu only; it would install:$packages"
+  installed=" $(dpkg-query -W -f='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | tr '\n' ' ') "
+  while read -r level package reason; do
+    [[ -z $level || $level == everything && $1 == runtime || $installed == *" $package "* ]] && continue
+    echo "setup: installing $package ($reason)"
+    missing+=("$package")
+  done <<<"$packages"
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+
+  local as_root=()
+  if [[ $(id -u) -ne 0 ]]; then
+    command -v sudo >/dev/null ||
+      fail "installing needs root: run 'apt-get install --no-install-recommends ${missing[*]}' as root, then try again"
+    as_root=(sudo)
+  fi
+  retry "${as_root[@]}" apt-get update -qq
+  retry "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+install_libtorch() {
+  if [[ -n ${LIBTORCH_ROOT:-} ]]; then
+    echo "setup: libtorch is $LIBTORCH_ROOT"
+    return
+  fi
+  local stamp=$libtorch/installed.txt
+  cmp -s tools/libtorch.txt "$stamp" && return
+  echo "setup: installing libtorch in $libtorch (560 MB to fetch, 1.2 GB on disk)"
+  # The distribution's own Python: tools/libtorch.txt has hashes for its version.
+  rm -rf "$libtorch"
+  /usr/bin/python3 -m venv "$libtorch"
+  retry "$libtorch/bin/pip" install --quiet --no-deps --no-compile --only-binary :all: --require-hashes \
+    -r tools/libtorch.txt
+  cp tools/libtorch.txt "$stamp"
+}
+
+case ${1:-} in
+  runtime)
+    install_packages runtime
+    ;;
+  everything)
+    install_packages everything
+    install_libtorch
+    ;;
+  *)
+    sed -n 2,5p "$0" >&2
+    exit 2
+    ;;
+esac
+echo "setup: the build has what it needs ($1)"
