@@ -1,0 +1,88 @@
+// convnext/image.h: a decoded picture, and Pillow's way from there to the tensor that a network was trained on.
+//
+//   convnext::Image cat = convnext::Image::open("cat.jpg");
+//   convnext::Tensor x = convnext::preprocess(cat, model.preprocessing());  // (3, 224, 224), float32
+//
+// which is the same as the steps it is made of:
+//
+//   convnext::Image small = convnext::resize_and_crop(cat, preprocessing);  // 8 bits a channel, as Pillow does it
+//   convnext::normalize(small, preprocessing, x.values<float>());
+//
+// Every step gives the bytes that Pillow and timm give: a network loses accuracy on pixels that are nearly right.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convnext/tensor.h"
+
+namespace convnext {
+
+// What a decoder may spend on one picture. A header that promises more is refused before anything is allocated.
+struct DecodeLimits {
+  std::int64_t max_pixels = 178'956'970;  // Pillow's own limit: a quarter of a gigabyte of RGB pixels, doubled
+};
+
+// 8-bit RGB, rows from the top, no padding: pixels[(y * width + x) * 3 + channel].
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint8_t> pixels;
+
+  // Decodes a JPEG, PNG or WebP file; the kind is told by its first bytes, not by its name. Grey pictures are spread to
+  // three channels, transparency is dropped, colour profiles and EXIF orientation are not applied: Pillow's
+  // Image.open(path).convert("RGB"). Throws Error, naming the file and what is wrong with it.
+  static Image open(const std::filesystem::path& path, const DecodeLimits& limits = {});
+
+  // The same from memory; `name` stands for the file in messages.
+  static Image decode(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits = {});
+};
+
+// Resampling filters by Pillow's names. On reduction each widens its support by the scale (antialiasing).
+enum class Interpolation { kBox, kBilinear, kHamming, kBicubic, kLanczos };
+
+enum class CropMode {
+  kCenter,  // the shorter side to resolution / crop_fraction, then the central square
+  kSquash,  // both sides to resolution / crop_fraction whatever the aspect ratio, then the central square
+};
+
+// From picture to input tensor (timm's pretrained_cfg: input_size, mean, std, interpolation, crop_pct, crop_mode).
+struct Preprocessing {
+  int resolution = 224;  // side of the square input, pixels, in [1, 4096]
+  std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
+  std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
+  Interpolation interpolation = Interpolation::kBicubic;
+  // The part of the resized side that the crop keeps, in [0.01, 2]; above 1 the picture is padded with black.
+  double crop_fraction = 0.875;
+  CropMode crop_mode = CropMode::kCenter;
+
+  bool operator==(const Preprocessing&) const = default;
+};
+
+// Pillow's Image.resize((width, height), filter): two passes of 8-bit arithmetic with 22-bit weights, bit for bit
+// (libImaging/Resample.c). Sizes are at least 1.
+Image resize(const Image& image, int width, int height, Interpolation interpolation);
+
+// timm's evaluation transform up to the crop (timm/data/transforms_factory.py). A picture smaller than the crop is
+// padded with black on both sides.
+Image resize_and_crop(const Image& image, const Preprocessing& preprocessing);
+
+// out(c, y, x) = (pixel / 255 - mean(c)) / std(c) in float32, in torchvision's order of operations.
+// `out` holds 3 * height * width values.
+void normalize(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
+
+// resize_and_crop, then normalize: (3, resolution, resolution).
+Tensor preprocess(const Image& image, const Preprocessing& preprocessing);
+
+// The names used in cards and on command lines: "bicubic", "center", ... Parsing throws Error with the known names.
+std::string_view name_of(Interpolation interpolation);
+std::string_view name_of(CropMode mode);
+Interpolation interpolation_from_name(std::string_view name);
+CropMode crop_mode_from_name(std::string_view name);
+
+}  // namespace convnext
