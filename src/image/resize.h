@@ -1,0 +1,22 @@
+// The part of a resized picture that a crop will keep, without computing the rest.
+#pragma once
+
+#include <cstdint>
+
+#include "convnext/image.h"
+
+namespace convnext {
+
+struct Region {
+  std::int64_t left = 0;
+  std::int64_t top = 0;
+  int width = 0;
+  int height = 0;
+};
+
+// The pixels of resize(image, width, height, interpolation) inside `region`, which lies within it. Time and memory go
+// with the region, so the full size may be one that would not fit memory (a 1 x 50000 picture enlarged to 224 x ...).
+Image resize_region(const Image& image, std::int64_t width, std::int64_t height, Interpolation interpolation,
+                    const Region& region);
+
+}  // namespace convnext

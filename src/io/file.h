@@ -1,0 +1,40 @@
+// Files as the rest of the program wants them: mapped for reading, and written whole or not at all.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace convnext {
+
+// The bytes of a regular file, mapped read-only; they stay valid while any copy of this object lives.
+class MappedFile {
+ public:
+  // Throws Error: kNotFound, kIo, or kInvalidArgument for a folder. An empty file gives an empty span.
+  static MappedFile open(const std::filesystem::path& path);
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  const std::filesystem::path& path() const { return path_; }
+  // Keeps the mapping alive where only the bytes are passed on.
+  std::shared_ptr<const void> owner() const { return owner_; }
+
+ private:
+  std::filesystem::path path_;
+  std::shared_ptr<const void> owner_;
+  std::span<const std::byte> bytes_;
+};
+
+// Reads a whole file. Throws Error when it is larger than `max_bytes`, before reading it.
+std::string read_text(const std::filesystem::path& path, std::size_t max_bytes = 64 << 20);
+
+// Calls `write` with a sink for bytes; they go to a new file beside `path`, which takes its name only once everything
+// is on the disk. When anything throws, `path` is as it was and nothing is left behind.
+using ByteSink = std::function<void(std::span<const std::byte>)>;
+void write_file_atomically(const std::filesystem::path& path, const std::function<void(const ByteSink&)>& write);
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+}  // namespace convnext

@@ -1,0 +1,1 @@
+convnext_test(io_test file_test.cc npy_test.cc picture_test.cc safetensors_test.cc)

@@ -1,0 +1,238 @@
+// Files that are not the pictures they claim to be. That good ones give Pillow's pixels is tested by image_golden_test.
+#include "io/picture.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+
+#include "io/file.h"
+#include "tests/expect_error.h"
+#include "tests/temporary_folder.h"
+
+namespace convnext {
+namespace {
+
+std::string sample(const std::string& name) {
+  return read_text(std::string(CONVNEXT_SOURCE_DIR "/tests/goldens/pictures/decode/") + name);
+}
+
+Image decode(const std::string& bytes, const DecodeLimits& limits = {}) {
+  return Image::decode(std::as_bytes(std::span(bytes)), "picture", limits);
+}
+
+void expect_refused(ErrorCode code, const std::string& bytes, const std::string& text) {
+  SCOPED_TRACE(text);
+  expect_error(code, {"'picture'", text}, [&] { decode(bytes); });
+}
+
+std::string big_endian(std::uint32_t value) {
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
+          static_cast<char>(value)};
+}
+
+std::uint32_t crc32(const std::string& bytes) {
+  std::uint32_t crc = ~0u;
+  for (const char c : bytes) {
+    crc ^= static_cast<unsigned char>(c);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc % 2 == 0 ? 0 : 0xedb88320u);
+  }
+  return ~crc;
+}
+
+std::string png_chunk(const std::string& kind, const std::string& data) {
+  return big_endian(static_cast<std::uint32_t>(data.size())) + kind + data + big_endian(crc32(kind + data));
+}
+
+// The sample's own bytes with another IHDR.
+std::string png_of_size(std::uint32_t width, std::uint32_t height) {
+  const std::string whole = sample("rgb.png");
+  constexpr std::size_t kHeaderEnd = 8 + 12 + 13;
+  return whole.substr(0, 8) + png_chunk("IHDR", big_endian(width) + big_endian(height) + whole.substr(24, 5)) +
+         whole.substr(kHeaderEnd);
+}
+
+std::string jpeg_of_size(unsigned width, unsigned height) {
+  std::string bytes = sample("baseline_444.jpg");
+  const std::size_t frame = bytes.find("\xff\xc0");
+  bytes[frame + 5] = static_cast<char>(height >> 8);
+  bytes[frame + 6] = static_cast<char>(height);
+  bytes[frame + 7] = static_cast<char>(width >> 8);
+  bytes[frame + 8] = static_cast<char>(width);
+  return bytes;
+}
+
+class Picture : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, Picture,
+                         testing::Values("baseline_420.jpg", "progressive.jpg", "restart.jpg", "grey.jpg", "cmyk.jpg",
+                                         "rgb.png", "palette.png", "grey_16.png", "rgb_interlaced.png", "lossy.webp",
+                                         "lossless.webp", "lossy_alpha.webp"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           name[name.find('.')] = '_';
+                           return name;
+                         });
+
+TEST_P(Picture, CutAtAnyByteIsRefused) {
+  const std::string whole = sample(GetParam());
+  ASSERT_NO_THROW(decode(whole));
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    SCOPED_TRACE(size);
+    EXPECT_THROW(decode(whole.substr(0, size)), Error);
+  }
+}
+
+// Whatever bytes change, decoding ends with a picture of a sane size or an Error; sanitizers watch.
+TEST_P(Picture, ChangedBytesAreHarmless) {
+  const std::string whole = sample(GetParam());
+  const DecodeLimits limits = {.max_pixels = 1 << 20};
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    for (const int flip : {0x01, 0x80, 0xff}) {
+      std::string changed = whole;
+      changed[at] = static_cast<char>(changed[at] ^ flip);
+      try {
+        const Image image = decode(changed, limits);
+        EXPECT_EQ(image.pixels.size(),
+                  static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
+      } catch (const Error&) {
+      }
+    }
+  }
+}
+
+TEST_P(Picture, BytesBehindItsEndAreIgnored) {
+  const std::string whole = sample(GetParam());
+  EXPECT_EQ(decode(whole + "something else").pixels, decode(whole).pixels);
+}
+
+TEST_P(Picture, TheLimitCountsPixels) {
+  const std::string whole = sample(GetParam());
+  const Image image = decode(whole);
+  const std::int64_t pixels = std::int64_t{image.width} * image.height;
+  EXPECT_NO_THROW(decode(whole, {.max_pixels = pixels}));
+  expect_error(ErrorCode::kUnsupported, {"'picture'", std::to_string(pixels - 1)},
+               [&] { decode(whole, {.max_pixels = pixels - 1}); });
+}
+
+TEST(PictureSize, HeadersThatPromiseTooMuchAreRefused) {
+  for (const std::string& bytes : {png_of_size(60'000, 60'000), jpeg_of_size(60'000, 60'000)}) {
+    expect_refused(ErrorCode::kUnsupported, bytes, "60000 x 60000");
+  }
+  expect_refused(ErrorCode::kUnsupported, png_of_size(0x7fffffff, 0x7fffffff), "2147483647");
+  std::string webp = sample("lossless_alpha.webp");
+  const std::size_t header = webp.find("VP8L") + 9;  // 14 bits of width - 1, 14 bits of height - 1
+  webp.replace(header, 3, "\xff\xff\xff");
+  expect_refused(ErrorCode::kUnsupported, webp, "16384 x ");
+}
+
+TEST(PictureSize, NoPixelsAreNoPicture) {
+  expect_refused(ErrorCode::kDamaged, png_of_size(0, 10), "PNG");
+  expect_refused(ErrorCode::kDamaged, png_of_size(10, 0), "PNG");
+  expect_refused(ErrorCode::kDamaged, jpeg_of_size(0, 10), "JPEG");
+  expect_refused(ErrorCode::kDamaged, jpeg_of_size(10, 0), "JPEG");
+}
+
+TEST(PictureSize, MoreRowsThanTheDataHasAreRefused) {
+  expect_refused(ErrorCode::kDamaged, png_of_size(29, 23), "PNG");
+  expect_refused(ErrorCode::kDamaged, jpeg_of_size(48, 1000), "JPEG");
+}
+
+TEST(PictureKind, OtherFilesSayWhatTheyLookLike) {
+  using namespace std::string_literals;
+  const std::array<std::pair<std::string, std::string>, 12> cases = {{{"", "is empty"},
+                                                                      {"just some words\n", "looks like text"},
+                                                                      {"<html>", "looks like text"},
+                                                                      {"GIF89a\x01\x00"s, "looks like GIF"},
+                                                                      {"BM\x00\x00"s, "looks like BMP"},
+                                                                      {"II*\0\x08"s, "looks like TIFF"},
+                                                                      {"MM\0*\0"s, "looks like TIFF"},
+                                                                      {"\0\0\0\x1c"s + "ftypavif", "looks like AVIF"},
+                                                                      {"PK\x03\x04"s, "looks like ZIP"},
+                                                                      {std::string(100, '\0'), "begins with zeros"},
+                                                                      {"\x01\x02\x03"s, "unknown kind"},
+                                                                      {"RIFF\x04\0\0\0WAVE"s, "unknown kind"}}};
+  for (const auto& [bytes, text] : cases) {
+    expect_refused(ErrorCode::kUnsupported, bytes, text);
+    expect_refused(ErrorCode::kUnsupported, bytes, "JPEG, PNG and WebP are read");
+  }
+}
+
+TEST(PictureKind, TheNameDoesNotDecide) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "really_png.jpg", sample("rgb.png"));
+  EXPECT_EQ(Image::open(folder / "really_png.jpg").width, 29);
+  write_file_atomically(folder / "words.jpg", "these are words");
+  expect_error(ErrorCode::kUnsupported, {"words.jpg", "looks like text"}, [&] { Image::open(folder / "words.jpg"); });
+}
+
+TEST(PictureKind, FilesThatCannotBeOpenedAreNamed) {
+  const TemporaryFolder folder;
+  expect_error(ErrorCode::kNotFound, {"missing.jpg"}, [&] { Image::open(folder / "missing.jpg"); });
+  expect_error(ErrorCode::kInvalidArgument, {"folder"}, [&] { Image::open(folder.path()); });
+  write_file_atomically(folder / "empty.png", "");
+  expect_error(ErrorCode::kUnsupported, {"empty.png", "is empty"}, [&] { Image::open(folder / "empty.png"); });
+}
+
+TEST(Png, AWrongChecksumIsRefused) {
+  std::string bytes = sample("rgb.png");
+  bytes[bytes.find("IDAT") + 40] ^= 1;
+  expect_refused(ErrorCode::kDamaged, bytes, "PNG");
+  std::string header = sample("rgb.png");
+  header[8 + 8 + 13] ^= 1;
+  expect_refused(ErrorCode::kDamaged, header, "CRC");
+}
+
+TEST(Png, APixelBeyondThePaletteIsRefused) {
+  const std::string whole = sample("palette_interlaced.png");
+  const std::size_t at = whole.find("PLTE") - 4;
+  const std::size_t length = 12 + 23 * 3;
+  expect_refused(ErrorCode::kDamaged,
+                 whole.substr(0, at) + png_chunk("PLTE", whole.substr(at + 8, 30)) + whole.substr(at + length),
+                 "palette");
+}
+
+// Metadata changes no pixel, however damaged: a text that unpacks to gigabytes is not even looked at.
+TEST(Png, DamagedMetadataIsPassedOver) {
+  const std::string whole = sample("rgb.png");
+  const std::size_t at = whole.find("IDAT") - 4;
+  for (const std::string kind : {"zTXt", "iCCP", "tIME", "pHYs", "eXIf"}) {
+    const std::string changed = whole.substr(0, at) + png_chunk(kind, "damaged") + whole.substr(at);
+    EXPECT_EQ(decode(changed).pixels, decode(whole).pixels) << kind;
+  }
+}
+
+// Each scan of a progressive file goes over the whole picture.
+TEST(Jpeg, VeryManyScansAreRefused) {
+  const std::string whole = sample("progressive_444.jpg");
+  const std::size_t last = whole.rfind("\xff\xda");
+  const std::string scan = whole.substr(last, whole.size() - 2 - last);
+  std::string many = whole.substr(0, whole.size() - 2);
+  for (int i = 0; i < 2000; ++i) many += scan;
+  expect_refused(ErrorCode::kDamaged, many + "\xff\xd9", "");
+}
+
+TEST(Jpeg, TwoComponentsAreUnsupported) {
+  std::string bytes = sample("grey.jpg");
+  const std::size_t frame = bytes.find("\xff\xc0");
+  bytes[frame + 3] = 11;
+  bytes[frame + 9] = 2;
+  bytes.insert(frame + 13, "\x02\x11\x00", 3);
+  const std::size_t scan = bytes.find("\xff\xda");
+  bytes[scan + 3] = 8;
+  bytes[scan + 4] = 2;
+  bytes.insert(scan + 7, "\x02\x00", 2);
+  expect_refused(ErrorCode::kUnsupported, bytes, "2 components");
+}
+
+TEST(Webp, AnAnimationIsUnsupported) {
+  std::string bytes = "RIFF";
+  const std::string extended = std::string("VP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0", 18);
+  const std::string animation = std::string("ANIM\x06\0\0\0\0\0\0\0\0\0", 14);
+  const std::string body = "WEBP" + extended + animation;
+  bytes += {static_cast<char>(body.size()), '\0', '\0', '\0'};
+  expect_refused(ErrorCode::kUnsupported, bytes + body, "animated");
+}
+
+}  // namespace
+}  // namespace convnext
