@@ -1,0 +1,295 @@
+#include "model/card.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "convnext/error.h"
+#include "model/registry.h"
+
+namespace convnext {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Every field of a network by the name it has in a card: writing and reading both go through here.
+template <typename Config, typename Visit>
+void visit_fields(Config& config, const Visit& visit) {
+  visit("depths", config.depths);
+  visit("dims", config.dims);
+  visit("kernel_sizes", config.kernel_sizes);
+  visit("patch_size", config.patch_size);
+  visit("input_channels", config.input_channels);
+  visit("classes", config.classes);
+  visit("stem", config.stem);
+  visit("stem_norm", config.stem_norm);
+  visit("norm", config.norm);
+  visit("norm_eps", config.norm_eps);
+  visit("activation", config.activation);
+  visit("conv_mlp", config.conv_mlp);
+  visit("layer_scale", config.layer_scale);
+  visit("grn", config.grn);
+  visit("head", config.head);
+  visit("head_hidden", config.head_hidden);
+}
+
+template <typename T>
+Json to_json_value(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    return std::string(name_of(value));
+  } else {
+    return value;
+  }
+}
+
+// The kinds that a name in a card can stand for.
+template <typename T>
+struct Kinds;
+template <>
+struct Kinds<Stem> {
+  static constexpr std::array all = {Stem::kPatch, Stem::kOverlap, Stem::kOverlapTiered, Stem::kOverlapAct};
+};
+template <>
+struct Kinds<Norm> {
+  static constexpr std::array all = {Norm::kLayerNorm, Norm::kRmsNorm, Norm::kSimpleNorm};
+};
+template <>
+struct Kinds<Activation> {
+  static constexpr std::array all = {Activation::kGelu, Activation::kGeluTanh, Activation::kSilu};
+};
+template <>
+struct Kinds<Head> {
+  static constexpr std::array all = {Head::kPoolNorm, Head::kNormPool, Head::kMlp};
+};
+
+// Reads members of one object and refuses what it does not know, so that a misspelt key is never silently ignored.
+class Reader {
+ public:
+  Reader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
+    if (!object.is_object()) throw Error(ErrorCode::kDamaged, where_ + " is not a JSON object");
+  }
+
+  template <typename T>
+  void optional(const char* key, T& value) {
+    known_.push_back(key);
+    const auto found = object_.find(key);
+    if (found == object_.end()) return;
+    read(key, *found, value);
+  }
+
+  template <typename T>
+  void required(const char* key, T& value) {
+    if (!object_.contains(key)) throw Error(ErrorCode::kDamaged, fmt::format("{} has no '{}'", where_, key));
+    optional(key, value);
+  }
+
+  const Json* member(const char* key) {
+    known_.push_back(key);
+    const auto found = object_.find(key);
+    return found == object_.end() ? nullptr : &*found;
+  }
+
+  std::string where(const char* key) const { return fmt::format("{}, '{}'", where_, key); }
+
+  void refuse_unknown() const {
+    for (const auto& [key, value] : object_.items()) {
+      if (std::ranges::find(known_, key) == known_.end()) {
+        throw Error(ErrorCode::kDamaged,
+                    fmt::format("{} has a member '{}' that this version does not know", where_, key));
+      }
+    }
+  }
+
+ private:
+  template <typename T>
+  void read(const char* key, const Json& json, T& value) const {
+    if constexpr (std::is_enum_v<T>) {
+      const std::string name = json.is_string() ? json.get<std::string>() : json.dump();
+      for (const T candidate : Kinds<T>::all) {
+        if (name_of(candidate) == name) {
+          value = candidate;
+          return;
+        }
+      }
+      throw Error(ErrorCode::kUnsupported, fmt::format("{}: there is no such value as {}", where(key), name));
+    } else {
+      check_kind(key, json, value);
+      try {
+        value = json.get<T>();
+      } catch (const Json::exception&) {
+        throw_kind(key);
+      }
+    }
+  }
+
+  // nlohmann converts silently between numbers and booleans; a card must say what it means.
+  template <typename T>
+  void check_kind(const char* key, const Json& json, const T&) const {
+    bool fits = true;
+    if constexpr (std::is_same_v<T, bool>) {
+      fits = json.is_boolean();
+    } else if constexpr (std::is_integral_v<T>) {
+      fits = json.is_number_integer() && in_range<T>(json);
+    } else if constexpr (std::is_floating_point_v<T>) {
+      fits = json.is_number();
+    } else if constexpr (std::is_same_v<T, std::vector<int>>) {
+      fits = json.is_array() && std::ranges::all_of(json, [](const Json& item) {
+               return item.is_number_integer() && in_range<int>(item);
+             });
+    }
+    if (!fits) throw_kind(key);
+  }
+
+  template <typename T>
+  static bool in_range(const Json& json) {
+    if (json.is_number_unsigned()) return std::in_range<T>(json.get<std::uint64_t>());
+    return std::in_range<T>(json.get<std::int64_t>());
+  }
+
+  [[noreturn]] void throw_kind(const char* key) const {
+    throw Error(ErrorCode::kDamaged, fmt::format("{} has the wrong type or is out of range", where(key)));
+  }
+
+  const Json& object_;
+  std::string where_;
+  std::vector<std::string> known_;
+};
+
+Json network_to_json(const NetworkConfig& network, const NetworkConfig& base) {
+  return std::visit(
+      []<typename Config>(const Config& config, const Config& plain) {
+        Json json = Json::object();
+        Json unchanged = Json::object();
+        visit_fields(config, [&json](const char* key, const auto& value) { json[key] = to_json_value(value); });
+        visit_fields(plain,
+                     [&unchanged](const char* key, const auto& value) { unchanged[key] = to_json_value(value); });
+        for (const auto& [key, value] : unchanged.items()) {
+          if (json[key] == value) json.erase(key);
+        }
+        return json;
+      },
+      network, base);
+}
+
+Json preprocessing_to_json(const Preprocessing& preprocessing) {
+  return {{"resolution", preprocessing.resolution},
+          {"mean", preprocessing.mean},
+          {"std", preprocessing.std},
+          {"interpolation", std::string(name_of(preprocessing.interpolation))},
+          {"crop_fraction", preprocessing.crop_fraction},
+          {"crop_mode", std::string(name_of(preprocessing.crop_mode))}};
+}
+
+void validate_preprocessing(const Preprocessing& preprocessing, const std::string& where) {
+  const bool deviations = std::ranges::all_of(preprocessing.std, [](float value) { return value > 0 && value < 1e6f; });
+  const bool means = std::ranges::all_of(preprocessing.mean, [](float value) { return std::abs(value) < 1e6f; });
+  if (preprocessing.resolution < 1 || preprocessing.resolution > 16384 || !deviations || !means ||
+      !(preprocessing.crop_fraction > 0 && preprocessing.crop_fraction <= 1)) {
+    throw Error(ErrorCode::kDamaged,
+                fmt::format("{}: expected a resolution of 1 to 16384, finite means, deviations above "
+                            "0 and a crop fraction above 0 and up to 1",
+                            where));
+  }
+}
+
+Preprocessing preprocessing_from_json(const Json& json, const std::string& where) {
+  Preprocessing preprocessing;
+  std::string interpolation(name_of(preprocessing.interpolation));
+  std::string crop_mode(name_of(preprocessing.crop_mode));
+  Reader reader(json, where);
+  reader.required("resolution", preprocessing.resolution);
+  reader.required("mean", preprocessing.mean);
+  reader.required("std", preprocessing.std);
+  reader.required("interpolation", interpolation);
+  reader.required("crop_fraction", preprocessing.crop_fraction);
+  reader.required("crop_mode", crop_mode);
+  reader.refuse_unknown();
+  preprocessing.interpolation = interpolation_from_name(interpolation);
+  preprocessing.crop_mode = crop_mode_from_name(crop_mode);
+  validate_preprocessing(preprocessing, where);
+  return preprocessing;
+}
+
+CheckVector check_from_json(const Json& json, const std::string& where) {
+  CheckVector check;
+  Reader reader(json, where);
+  reader.required("width", check.width);
+  reader.required("height", check.height);
+  reader.required("seed", check.seed);
+  reader.required("logits", check.logits);
+  reader.refuse_unknown();
+  if (check.width < 1 || check.width > 4096 || check.height < 1 || check.height > 4096 || check.logits.empty()) {
+    throw Error(ErrorCode::kDamaged, where + ": expected a picture of 1 to 4096 pixels a side, and logits");
+  }
+  return check;
+}
+
+Json parse(std::string_view text, std::string_view source) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    throw Error(ErrorCode::kDamaged, fmt::format("the card of '{}' is not JSON (byte {})", source, error.byte));
+  }
+}
+
+}  // namespace
+
+std::string card_to_json(const Card& card) {
+  Json json;
+  json["architecture"] = card.architecture;
+  json["network"] = network_to_json(card.network, architecture(card.architecture).network);
+  json["preprocessing"] = preprocessing_to_json(card.preprocessing);
+  json["labels"] = card.labels;
+  json["precision"] = card.precision;
+  json["license"] = card.license;
+  if (!card.training.empty()) json["training"] = parse(card.training, "training");
+  if (card.check) {
+    json["check"] = {{"width", card.check->width},
+                     {"height", card.check->height},
+                     {"seed", card.check->seed},
+                     {"logits", card.check->logits}};
+  }
+  // Labels may come from anywhere: bytes that are not UTF-8 are replaced rather than refused.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace);
+}
+
+Card card_from_json(std::string_view text, std::string_view source) {
+  const Json json = parse(text, source);
+  const std::string where = fmt::format("the card of '{}'", source);
+  Card card;
+  Reader reader(json, where);
+  reader.required("architecture", card.architecture);
+  const RegistryEntry& entry = architecture(card.architecture);
+  card.network = entry.network;
+  card.preprocessing = entry.preprocessing;
+  if (const Json* network = reader.member("network")) {
+    std::visit(
+        [&](auto& config) {
+          Reader fields(*network, reader.where("network"));
+          visit_fields(config, [&fields](const char* key, auto& value) { fields.optional(key, value); });
+          fields.refuse_unknown();
+        },
+        card.network);
+    validate(card.network);
+  }
+  if (const Json* preprocessing = reader.member("preprocessing")) {
+    card.preprocessing = preprocessing_from_json(*preprocessing, reader.where("preprocessing"));
+  }
+  reader.optional("labels", card.labels);
+  reader.optional("precision", card.precision);
+  reader.optional("license", card.license);
+  if (const Json* training = reader.member("training")) card.training = training->dump();
+  if (const Json* check = reader.member("check")) card.check = check_from_json(*check, reader.where("check"));
+  reader.refuse_unknown();
+
+  if (!card.labels.empty() && static_cast<int>(card.labels.size()) != class_count(card.network)) {
+    throw Error(ErrorCode::kMismatch,
+                fmt::format("{} has {} labels for {} classes", where, card.labels.size(), class_count(card.network)));
+  }
+  return card;
+}
+
+}  // namespace convnext

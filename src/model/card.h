@@ -1,0 +1,46 @@
+// The card of a model: everything but its weights. It travels as one JSON string in the metadata of the safetensors
+// file, so that a file alone is a whole model.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convnext/image.h"
+#include "model/config.h"
+
+namespace convnext {
+
+// The metadata key. A change that older programs would misread gets a new number.
+inline constexpr std::string_view kCardKey = "convnext_card_v1";
+
+// What the whole pipeline, preprocessing included, makes of formula_picture(width, height, seed): anybody who has the
+// file can find out whether their program computes the same.
+struct CheckVector {
+  int width = 0;
+  int height = 0;
+  std::uint64_t seed = 0;
+  std::vector<float> logits;  // the first 64 at most; pooled features where there is no classifier
+  bool operator==(const CheckVector&) const = default;
+};
+
+struct Card {
+  std::string architecture;  // a registered name
+  NetworkConfig network;     // the registered network with its overrides in place
+  Preprocessing preprocessing;
+  std::vector<std::string> labels;  // one a class, in the order of the logits; empty when not known
+  std::string precision = "fp32";   // of the stored weights: fp32, fp16, bf16
+  std::string license;              // SPDX name, when known
+  std::string training;             // JSON object as text: data, settings, results; empty when not known
+  std::optional<CheckVector> check;
+};
+
+// The card as JSON: of the network only what differs from the registered one is written.
+std::string card_to_json(const Card& card);
+
+// Throws Error (kDamaged, or kMismatch where values contradict each other) with the place; `source` names the file.
+Card card_from_json(std::string_view json, std::string_view source);
+
+}  // namespace convnext

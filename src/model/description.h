@@ -1,0 +1,37 @@
+// What a network costs, counted layer by layer from its description.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+
+namespace convnext {
+
+struct StageCost {
+  int depth = 0;
+  int dim = 0;
+  std::int64_t height = 0;  // of the stage's maps
+  std::int64_t width = 0;
+  std::int64_t params = 0;  // with the stem in the first stage and each downsampling in the stage that it leads to
+  double gmac = 0;
+};
+
+// For one picture. A multiply-accumulate counts once: what the paper calls FLOPs.
+struct NetworkCost {
+  std::int64_t params = 0;
+  double gmac = 0;             // convolutions and linears, 1e9
+  double gmac_with_norms = 0;  // with 5 an element of every norm, as fvcore counts (timm's tables)
+  std::vector<StageCost> stages;
+  std::int64_t head_params = 0;
+  double head_gmac = 0;
+  // Of float32 maps, when each layer is computed whole: the largest sum of a layer's input, its output, and the
+  // shortcut that waits for the end of the block.
+  std::uint64_t peak_activation_bytes = 0;
+};
+
+// Throws Error (kInvalidArgument) when the input is too small to leave a pixel at the last stage.
+NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width);
+
+}  // namespace convnext

@@ -1,0 +1,35 @@
+// The tensors of a network: their names in our own layout (timm's key names) and their shapes, in the order in which
+// the input meets them. Everything that loads, counts, fills or copies weights goes through this list.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "convnext/tensor.h"
+#include "model/config.h"
+
+namespace convnext {
+
+// What a tensor is for: decides how it is initialised, whether it is decayed, and how formula weights scale it.
+enum class TensorRole {
+  kWeight,      // of a convolution (out, in / groups, height, width) or a linear (out, in)
+  kBias,        // of the same
+  kNormWeight,  // (channels,)
+  kNormBias,
+  kLayerScale,  // (channels,): gamma of a block
+  kGrnWeight,   // (hidden,): gamma of global response normalisation
+  kGrnBias,
+};
+
+struct TensorSpec {
+  std::string name;  // "stages.2.blocks.4.mlp.fc1.weight"
+  Shape shape;
+  TensorRole role;
+};
+
+std::vector<TensorSpec> tensor_specs(const NetworkConfig& config);
+
+// Product of the sizes after the first: how many products each output of a kWeight tensor sums.
+std::int64_t fan_in(const Shape& shape);
+
+}  // namespace convnext

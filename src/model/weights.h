@@ -1,0 +1,48 @@
+// The weights of a network by name, in whatever float type they were stored, wherever they lie.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convnext/tensor.h"
+#include "model/config.h"
+
+namespace convnext {
+
+// Names are those of tensor_specs(). Copies share the memory.
+class WeightStore {
+ public:
+  // `owner` keeps the viewed memory alive (a mapped file); null when the memory outlives the store by other means.
+  void add(std::string name, ConstTensorView view, std::shared_ptr<const void> owner);
+  void add(std::string name, Tensor tensor);
+
+  bool contains(std::string_view name) const;
+  // Throws Error (kNotFound) with the name.
+  const ConstTensorView& at(std::string_view name) const;
+  const std::map<std::string, ConstTensorView, std::less<>>& all() const { return views_; }
+
+  // Elements of a tensor as float32, row-major, whatever its type.
+  std::vector<float> floats(std::string_view name) const;
+
+  std::uint64_t bytes() const;
+
+ private:
+  std::map<std::string, ConstTensorView, std::less<>> views_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+// Converts elements of any float type (unaligned too). `out` has view.count() values.
+void to_float32(const ConstTensorView& view, std::span<float> out);
+
+// A tensor of `dtype` (kF32, kF16 or kBF16) with the values of `view`.
+Tensor converted(const ConstTensorView& view, DType dtype);
+
+// Throws Error (kMismatch) naming the first tensor of `config` that is missing or has another shape (both shapes), or
+// the first that does not belong to it.
+void check_weights(const WeightStore& weights, const NetworkConfig& config, std::string_view source);
+
+}  // namespace convnext
