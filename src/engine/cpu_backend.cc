@@ -1,0 +1,511 @@
+// The network on SIMD kernels and threads.
+//
+// Maps are NHWC with padded channels (kernels/padding.h). A batch is one long list of pixels, and the unit of work is a
+// tile of consecutive ones: it goes depthwise -> norm -> linear -> activation -> linear -> residual while its hidden
+// activation, four times as wide, stays in the second-level cache. The neighbourhood of the depthwise convolution makes
+// a block read one map and write another. Global response normalisation needs the hidden map of the whole picture, so
+// with it a block is two passes over the tiles, and the hidden map goes to memory between them.
+//
+// An output never depends on which tile or thread computed it: neither the number of threads nor the other pictures of
+// a batch change a bit.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "convnext/error.h"
+#include "engine/backend.h"
+#include "engine/cpu_network.h"
+#include "engine/network.h"
+#include "kernels/layout.h"
+#include "kernels/padding.h"
+#include "kernels/pool.h"
+
+namespace convnext {
+namespace {
+
+using namespace cpu;
+
+// Scratch of a tile: what of a core's second-level cache the weights that pass through it leave.
+constexpr std::ptrdiff_t kTileFloats = 384 * 1024 / std::ptrdiff_t{sizeof(float)};
+// A group, the pictures of a batch that are run together, is as large as keeps its maps below this.
+constexpr std::ptrdiff_t kGroupFloats = 256 * 1024 * 1024 / std::ptrdiff_t{sizeof(float)};
+
+struct Kernels {
+  explicit Kernels(Isa isa)
+      : depthwise(depthwise_for(isa)),
+        norm(norm_for(isa)),
+        linear(linear_for(isa)),
+        grn_sums(grn_sums_for(isa)),
+        grn_apply(grn_apply_for(isa)),
+        average_pool(average_pool_for(isa)) {}
+
+  // All columns of a linear.
+  void multiply(const PackedLinear& op, std::int64_t rows, const float* in, std::ptrdiff_t in_stride, float* out,
+                std::ptrdiff_t out_stride, Epilogue epilogue, const float* residual = nullptr) const {
+    linear(op, {rows, in, in_stride, out, out_stride, epilogue, residual, 0, op.panels()});
+  }
+
+  DepthwiseFunction depthwise;
+  NormFunction norm;
+  LinearFunction linear;
+  GrnSumsFunction grn_sums;
+  GrnApplyFunction grn_apply;
+  AveragePoolFunction average_pool;
+};
+
+// Pixels of a tile that needs `floats` of scratch a pixel.
+std::int64_t tile_pixels(std::ptrdiff_t floats) { return std::max<std::int64_t>(kTileFloats / floats, 8); }
+
+// Scratch floats a pixel of a block: the branch and its hidden activation.
+std::ptrdiff_t block_floats(int channels, Isa isa) { return row_stride(channels, isa) + row_stride(4 * channels, isa); }
+
+// What a group needs, in floats: a picture of it, or each thread.
+struct Plan {
+  std::ptrdiff_t map = 0;      // the largest map, of which two take turns
+  std::ptrdiff_t hidden = 0;   // the largest hidden map, with GRN
+  std::ptrdiff_t factors = 0;  // the widest hidden map, with GRN
+  std::ptrdiff_t vector = 0;   // the widest vector of the head, of which two take turns
+  std::ptrdiff_t scratch = 0;  // of each thread
+
+  std::ptrdiff_t picture() const { return 2 * map + hidden + factors + 2 * vector; }
+};
+
+Plan make_plan(const PackedNetwork& network, const Geometry& geometry) {
+  const ConvNextConfig& config = network.config;
+  const Isa isa = network.isa;
+  Plan plan;
+  const auto add_tile = [&plan](std::ptrdiff_t floats) {
+    plan.scratch = std::max(plan.scratch, tile_pixels(floats) * floats);
+  };
+  for (const PackedConvolution& convolution : network.stem) add_tile(convolution.matrix.inputs);
+  if (network.stem.size() == 2) {
+    plan.map = geometry.stem_middle.pixels() * row_stride(network.stem[0].shape.out_channels, isa);
+  }
+  for (std::size_t i = 0; i < network.stages.size(); ++i) {
+    const std::int64_t pixels = geometry.stages[i].pixels();
+    const int channels = config.dims[i];
+    plan.map = std::max(plan.map, pixels * row_stride(channels, isa));
+    if (config.grn) {
+      plan.hidden = std::max(plan.hidden, pixels * row_stride(4 * channels, isa));
+      plan.factors = std::max(plan.factors, row_stride(4 * channels, isa));
+    }
+    add_tile(block_floats(channels, isa));
+    if (network.stages[i].downsample) add_tile(network.stages[i].downsample->matrix.inputs);
+  }
+  plan.vector = row_stride(std::max({config.dims.back(), config.head_hidden, config.classes}), isa);
+  for (std::ptrdiff_t* floats : {&plan.map, &plan.hidden, &plan.factors, &plan.vector, &plan.scratch}) {
+    *floats = round_up(*floats, 16);  // each on cache lines of its own
+  }
+  return plan;
+}
+
+// The threads of a run, each with its scratch.
+struct Crew {
+  ThreadPool* pool = nullptr;
+  float* scratch = nullptr;
+  std::ptrdiff_t scratch_stride = 0;
+
+  int threads() const { return pool == nullptr ? 1 : pool->threads(); }
+
+  // Calls task(i, scratch) for each i in [0, tasks).
+  template <class Task>
+  void run(int tasks, const Task& task) const {
+    const auto on_thread = [this, &task](int i, int thread) { task(i, scratch + thread * scratch_stride); };
+    if (pool == nullptr || tasks == 1) {
+      for (int i = 0; i < tasks; ++i) on_thread(i, 0);
+    } else {
+      pool->run(tasks, std::cref(on_thread));  // by reference: a std::function would allocate for a copy
+    }
+  }
+
+  // Calls task(first, count, scratch) for even pieces of [0, total), none above `most`, the same number for each
+  // thread.
+  template <class Task>
+  void split(std::int64_t total, std::int64_t most, const Task& task) const {
+    const std::int64_t even = round_up((total + most - 1) / most, threads());
+    const std::int64_t pieces = std::min(total, even);
+    run(static_cast<int>(pieces), [&](int piece, float* memory) {
+      const std::int64_t first = total * piece / pieces;
+      task(first, total * (piece + 1) / pieces - first, memory);
+    });
+  }
+};
+
+// The same map of all pictures of a group.
+struct Maps {
+  float* data = nullptr;
+  std::int64_t count = 0;
+  MapSize size;
+  int channels = 0;
+  std::ptrdiff_t stride = 0;
+
+  std::int64_t pixels() const { return count * size.pixels(); }
+  float* pixel(std::int64_t index) const { return data + index * stride; }
+  float* picture(std::int64_t index) const { return pixel(index * size.pixels()); }
+};
+
+// A group of pictures on its way through the network.
+class Pass {
+ public:
+  Pass(const PackedNetwork& network, const Kernels& kernels, const Geometry& geometry, const Crew& crew,
+       const Plan& plan, std::int64_t count, float* memory)
+      : network_(network),
+        kernels_(kernels),
+        geometry_(geometry),
+        crew_(crew),
+        factors_stride_(plan.factors),
+        features_stride_(plan.vector) {
+    now_.count = count;
+    const auto take = [&memory, count](std::ptrdiff_t floats) {
+      return std::exchange(memory, memory + count * floats);
+    };
+    now_.data = take(plan.map);
+    other_ = take(plan.map);
+    hidden_ = take(plan.hidden);
+    factors_ = take(plan.factors);
+    features_ = take(plan.vector);
+    other_features_ = take(plan.vector);
+  }
+
+  void stem(const float* input);
+  void downsample(std::size_t stage);
+  void block(const PackedBlock& block);
+  void store_map(float* out) const;  // (count, channels, height, width)
+  void pool();
+  void classify();
+  void store_features(int channels, float* out) const;  // (count, channels)
+
+ private:
+  Maps next(const MapSize& size, int channels) const {
+    return {other_, now_.count, size, channels, row_stride(channels, network_.isa)};
+  }
+  void advance(const Maps& next) { other_ = std::exchange(now_, next).data; }
+
+  // `view(picture)` is what the convolution reads of a picture of the group.
+  template <class View>
+  void convolve(const PackedConvolution& op, const View& view, const PackedNorm* before, const PackedNorm* after,
+                Epilogue epilogue, const Maps& out);
+  template <class Part>
+  void for_each_picture(std::int64_t pixels, std::int64_t first, std::int64_t count, const Part& part) const;
+  void expand(const PackedBlock& block, std::int64_t first, std::int64_t count, float* branch, float* hidden,
+              std::ptrdiff_t hidden_stride) const;
+  void grn(const PackedBlock& block, std::ptrdiff_t hidden_stride);
+  void multiply_features(const PackedLinear& op, Epilogue epilogue);
+  PictureView view_of(std::int64_t picture) const {
+    return {now_.picture(picture),
+            now_.size.height,
+            now_.size.width,
+            now_.channels,
+            now_.stride * now_.size.width,
+            now_.stride,
+            1};
+  }
+
+  const PackedNetwork& network_;
+  const Kernels& kernels_;
+  const Geometry& geometry_;
+  const Crew& crew_;
+  Maps now_;      // what the next layer reads
+  float* other_;  // where it writes
+  float* hidden_;
+  float* factors_;
+  std::ptrdiff_t factors_stride_;
+  float* features_;
+  float* other_features_;
+  std::ptrdiff_t features_stride_;
+};
+
+// Calls part(picture, start, length, done) for the pieces of [first, first + count), a range of a group's pixels, that
+// lie in one picture: `start` counts from the picture's first pixel, `done` pixels of the range came before.
+template <class Part>
+void Pass::for_each_picture(std::int64_t pixels, std::int64_t first, std::int64_t count, const Part& part) const {
+  for (std::int64_t done = 0; done < count;) {
+    const std::int64_t picture = (first + done) / pixels;
+    const std::int64_t start = first + done - picture * pixels;
+    const std::int64_t length = std::min(count - done, pixels - start);
+    part(picture, start, length, done);
+    done += length;
+  }
+}
+
+template <class View>
+void Pass::convolve(const PackedConvolution& op, const View& view, const PackedNorm* before, const PackedNorm* after,
+                    Epilogue epilogue, const Maps& out) {
+  const std::ptrdiff_t window = op.matrix.inputs;
+  const std::int64_t taps = std::int64_t{op.shape.kernel} * op.shape.kernel;
+  crew_.split(out.pixels(), tile_pixels(window), [&](std::int64_t first, std::int64_t count, float* windows) {
+    for_each_picture(out.size.pixels(), first, count,
+                     [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
+                       gather_windows(op.shape, view(picture), op.tap_stride, start, length, windows + done * window);
+                     });
+    if (before != nullptr) kernels_.norm(*before, count * taps, windows, op.tap_stride, windows, op.tap_stride);
+    float* result = out.pixel(first);
+    kernels_.multiply(op.matrix, count, windows, window, result, out.stride, epilogue);
+    if (after != nullptr) kernels_.norm(*after, count, result, out.stride, result, out.stride);
+  });
+}
+
+void Pass::stem(const float* input) {
+  const MapSize size = geometry_.input;
+  const int channels = network_.config.input_channels;
+  const auto view = [&](std::int64_t picture) {
+    return PictureView{
+        input + picture * channels * size.pixels(), size.height, size.width, channels, size.width, 1, size.pixels()};
+  };
+  const PackedNorm* norm = network_.stem_norm ? &*network_.stem_norm : nullptr;
+  const PackedConvolution& first = network_.stem.front();
+  if (network_.stem.size() == 1) {
+    const Maps out = next(geometry_.stages[0], first.shape.out_channels);
+    convolve(first, view, nullptr, norm, Epilogue::kNone, out);
+    return advance(out);
+  }
+  const bool acts = network_.config.stem == Stem::kOverlapAct;
+  const Maps middle = next(geometry_.stem_middle, first.shape.out_channels);
+  convolve(first, view, nullptr, nullptr, acts ? epilogue_of(network_.config.activation) : Epilogue::kNone, middle);
+  advance(middle);
+  const PackedConvolution& second = network_.stem.back();
+  const Maps out = next(geometry_.stages[0], second.shape.out_channels);
+  convolve(
+      second, [this](std::int64_t picture) { return view_of(picture); }, nullptr, norm, Epilogue::kNone, out);
+  advance(out);
+}
+
+void Pass::downsample(std::size_t stage) {
+  const PackedConvolution& op = *network_.stages[stage].downsample;
+  const Maps out = next(geometry_.stages[stage], op.shape.out_channels);
+  // The windows do not overlap, so normalising them is normalising each pixel once.
+  convolve(
+      op, [this](std::int64_t picture) { return view_of(picture); }, &*network_.stages[stage].downsample_norm, nullptr,
+      Epilogue::kNone, out);
+  advance(out);
+}
+
+// depthwise -> norm -> linear -> activation of pixels [first, first + count); `branch` holds them in between.
+void Pass::expand(const PackedBlock& block, std::int64_t first, std::int64_t count, float* branch, float* hidden,
+                  std::ptrdiff_t hidden_stride) const {
+  const std::ptrdiff_t stride = now_.stride;
+  for_each_picture(now_.size.pixels(), first, count,
+                   [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
+                     kernels_.depthwise(block.depthwise, now_.size.height, now_.size.width, now_.picture(picture),
+                                        stride, start, length, branch + done * stride, stride);
+                   });
+  kernels_.norm(block.norm, count, branch, stride, branch, stride);
+  kernels_.multiply(block.expand, count, branch, stride, hidden, hidden_stride,
+                    epilogue_of(network_.config.activation));
+}
+
+void Pass::block(const PackedBlock& block) {
+  const Maps out = next(now_.size, now_.channels);
+  const std::ptrdiff_t stride = now_.stride;
+  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.isa));
+  if (!block.grn) {
+    crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, float* branch) {
+      float* hidden = branch + count * stride;
+      expand(block, first, count, branch, hidden, hidden_stride);
+      kernels_.multiply(block.project, count, hidden, hidden_stride, out.pixel(first), stride, Epilogue::kResidual,
+                        now_.pixel(first));
+    });
+    return advance(out);
+  }
+  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, float* branch) {
+    expand(block, first, count, branch, hidden_ + first * hidden_stride, hidden_stride);
+  });
+  grn(block, hidden_stride);
+  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, float*) {
+    float* hidden = hidden_ + first * hidden_stride;
+    for_each_picture(now_.size.pixels(), first, count,
+                     [&](std::int64_t picture, std::int64_t, std::int64_t length, std::int64_t done) {
+                       kernels_.grn_apply(*block.grn, factors_ + picture * factors_stride_, length,
+                                          hidden + done * hidden_stride, hidden_stride);
+                     });
+    kernels_.multiply(block.project, count, hidden, hidden_stride, out.pixel(first), stride, Epilogue::kResidual,
+                      now_.pixel(first));
+  });
+  advance(out);
+}
+
+// The factors of every picture of the group. Split over channels, never over pixels, whose order is that of the sum.
+void Pass::grn(const PackedBlock& block, std::ptrdiff_t hidden_stride) {
+  const std::ptrdiff_t channels = padded_channels(4 * now_.channels, network_.isa);
+  const std::ptrdiff_t slice = round_up(std::max<std::ptrdiff_t>(channels / crew_.threads(), 1), 16);
+  const std::int64_t slices = (channels + slice - 1) / slice;
+  crew_.run(static_cast<int>(now_.count * slices), [&](int task, float*) {
+    const std::int64_t picture = task / slices;
+    const std::ptrdiff_t first = task % slices * slice;
+    kernels_.grn_sums(hidden_ + picture * now_.size.pixels() * hidden_stride, now_.size.pixels(), hidden_stride, first,
+                      std::min(first + slice, channels), factors_ + picture * factors_stride_);
+  });
+  for (std::int64_t picture = 0; picture < now_.count; ++picture) {
+    grn_factors(*block.grn, {factors_ + picture * factors_stride_, static_cast<std::size_t>(channels)});
+  }
+}
+
+void Pass::store_map(float* out) const {
+  constexpr int kChannels = 16;
+  const int slices = (now_.channels + kChannels - 1) / kChannels;
+  crew_.run(static_cast<int>(now_.count) * slices, [&](int task, float*) {
+    const std::int64_t picture = task / slices;
+    const int first = task % slices * kChannels;
+    nhwc_to_nchw(now_.picture(picture), now_.stride, first, std::min(first + kChannels, now_.channels),
+                 now_.size.pixels(), out + picture * now_.size.pixels() * now_.channels);
+  });
+}
+
+// From the last map to the pooled features.
+void Pass::pool() {
+  const bool norm_first = network_.config.head == Head::kNormPool;
+  const PackedNorm& norm = network_.head_norm;
+  const std::ptrdiff_t stride = now_.stride;
+  if (norm_first) {
+    const Maps out = next(now_.size, now_.channels);
+    crew_.split(now_.pixels(), tile_pixels(stride), [&](std::int64_t first, std::int64_t count, float*) {
+      kernels_.norm(norm, count, now_.pixel(first), stride, out.pixel(first), stride);
+    });
+    advance(out);
+  }
+  const std::ptrdiff_t channels = padded_channels(now_.channels, network_.isa);
+  crew_.run(static_cast<int>(now_.count), [&](int picture, float*) {
+    float* features = features_ + picture * features_stride_;
+    kernels_.average_pool(now_.picture(picture), now_.size.pixels(), stride, channels, features);
+    if (!norm_first) kernels_.norm(norm, 1, features, features_stride_, features, features_stride_);
+  });
+  if (network_.head_hidden) multiply_features(*network_.head_hidden, Epilogue::kGelu);
+}
+
+void Pass::classify() { multiply_features(*network_.classifier, Epilogue::kNone); }
+
+// Split over the outputs: there are fewer pictures than threads as often as not.
+void Pass::multiply_features(const PackedLinear& op, Epilogue epilogue) {
+  crew_.split(op.panels(), op.panels(), [&](std::int64_t first, std::int64_t count, float*) {
+    kernels_.linear(op, {now_.count, features_, features_stride_, other_features_, features_stride_, epilogue, nullptr,
+                         static_cast<int>(first), static_cast<int>(first + count)});
+  });
+  std::swap(features_, other_features_);
+}
+
+void Pass::store_features(int channels, float* out) const {
+  for (std::int64_t picture = 0; picture < now_.count; ++picture) {
+    std::copy_n(features_ + picture * features_stride_, channels, out + picture * channels);
+  }
+}
+
+// Where picture `first` of an output of `size` values a picture begins; null when the output is not wanted.
+float* place(const TensorView& view, std::int64_t first, std::int64_t size) {
+  return view.data == nullptr ? nullptr : reinterpret_cast<float*>(view.data) + first * size;
+}
+
+class CpuExecutable : public Executable {
+ public:
+  CpuExecutable(Isa isa, const ConvNextConfig& config, const WeightStore& weights)
+      : network_(pack_network(isa, config, weights)), kernels_(isa) {}
+
+  std::uint64_t weight_bytes() const override { return network_.bytes(); }
+  void run(const ConstTensorView& input, const OutputViews& outputs, Workspace& workspace) const override;
+
+ private:
+  void run_group(Pass& pass, const Geometry& geometry, const float* input, std::int64_t first,
+                 const OutputViews& outputs) const;
+
+  PackedNetwork network_;
+  Kernels kernels_;
+};
+
+void CpuExecutable::run(const ConstTensorView& input, const OutputViews& outputs, Workspace& workspace) const {
+  const ConvNextConfig& config = network_.config;
+  const MapSize size = input_size(config, input);
+  const Geometry geometry = network_geometry(config, size.height, size.width);
+  const std::int64_t total = check_views(config, geometry, input, outputs);
+  if (total == 0) return;
+
+  const Plan plan = make_plan(network_, geometry);
+  const std::int64_t group = std::clamp<std::int64_t>(kGroupFloats / plan.picture(), 1, total);
+  Crew crew{workspace.pool, nullptr, plan.scratch};
+  workspace.arena.reset();
+  // One piece, so that the next run at these sizes finds it.
+  const std::ptrdiff_t scratch_floats = crew.threads() * plan.scratch;
+  float* memory = workspace.arena.take<float>(static_cast<std::size_t>(scratch_floats + group * plan.picture())).data();
+  crew.scratch = memory;
+  const auto* pictures = reinterpret_cast<const float*>(input.data);
+  for (std::int64_t first = 0; first < total; first += group) {
+    Pass pass(network_, kernels_, geometry, crew, plan, std::min(group, total - first), memory + scratch_floats);
+    run_group(pass, geometry, pictures + first * config.input_channels * size.pixels(), first, outputs);
+  }
+  workspace.arena.reset();  // now, not in the next run: it allocates when the arena has grown
+}
+
+void CpuExecutable::run_group(Pass& pass, const Geometry& geometry, const float* input, std::int64_t first,
+                              const OutputViews& outputs) const {
+  const ConvNextConfig& config = network_.config;
+  pass.stem(input);
+  for (std::size_t i = 0; i < network_.stages.size(); ++i) {
+    if (i > 0) pass.downsample(i);
+    for (const PackedBlock& block : network_.stages[i].blocks) pass.block(block);
+    if (outputs.stages.empty()) continue;
+    float* stage = place(outputs.stages[i], first, config.dims[i] * geometry.stages[i].pixels());
+    if (stage != nullptr) pass.store_map(stage);
+  }
+  const int features = pooled_channels(config);
+  float* pooled = place(outputs.pooled, first, features);
+  float* logits = network_.classifier ? place(outputs.logits, first, config.classes) : nullptr;
+  if (pooled == nullptr && logits == nullptr) return;
+  pass.pool();
+  if (pooled != nullptr) pass.store_features(features, pooled);
+  if (logits == nullptr) return;
+  pass.classify();
+  pass.store_features(config.classes, logits);
+}
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(Isa isa) : isa_(isa) {}
+  std::string_view name() const override { return name_of(isa_); }
+
+  std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights,
+                                      Precision precision) const override {
+    check_compile(config, weights, precision, name());
+    return std::make_unique<CpuExecutable>(isa_, std::get<ConvNextConfig>(config), weights);
+  }
+
+ private:
+  Isa isa_;
+};
+
+}  // namespace
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Isa isa : supported_isas()) {
+    if (isa != Isa::kPortable) names.emplace_back(name_of(isa));
+  }
+  names.emplace_back(make_reference_backend()->name());
+  return names;
+}
+
+std::unique_ptr<Backend> make_cpu_backend(std::string_view isa) {
+  std::string_view source = "the option isa";
+  if (isa.empty()) {
+    const char* value = std::getenv("CONVNEXT_ISA");
+    isa = value == nullptr ? "" : value;
+    source = "CONVNEXT_ISA";
+  }
+  const std::vector<std::string> available = available_isas();
+  const std::string wanted = isa.empty() ? available.front() : std::string(isa);
+  if (std::find(available.begin(), available.end(), wanted) == available.end()) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} is '{}', which this build cannot run on this machine: there are {}", source, wanted,
+                            fmt::join(available, ", ")));
+  }
+  for (const Isa candidate : supported_isas()) {
+    if (wanted == name_of(candidate)) return std::make_unique<CpuBackend>(candidate);
+  }
+  return make_reference_backend();
+}
+
+}  // namespace convnext

@@ -1,0 +1,60 @@
+// First include of every file that is compiled once for each instruction set: leaves out those of Highway's targets
+// that we do not use. The portable one cannot be left out: it is Highway's baseline on x86.
+#pragma once
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+
+#include <hwy/detect_targets.h>
+
+#if defined(__clang__)
+#define CONVNEXT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define CONVNEXT_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+// case labels of a switch over Isa that return &namespace::function for those that were compiled.
+#if HWY_TARGETS & HWY_EMU128
+#define CONVNEXT_CASE_PORTABLE(function) \
+  case Isa::kPortable:                   \
+    return &N_EMU128::function;
+#elif HWY_TARGETS & HWY_SCALAR
+#define CONVNEXT_CASE_PORTABLE(function) \
+  case Isa::kPortable:                   \
+    return &N_SCALAR::function;
+#else
+#define CONVNEXT_CASE_PORTABLE(function)
+#endif
+#if HWY_TARGETS & HWY_AVX2
+#define CONVNEXT_CASE_AVX2(function) \
+  case Isa::kAvx2:                   \
+    return &N_AVX2::function;
+#else
+#define CONVNEXT_CASE_AVX2(function)
+#endif
+#if HWY_TARGETS & HWY_AVX3
+#define CONVNEXT_CASE_AVX512(function) \
+  case Isa::kAvx512:                   \
+    return &N_AVX3::function;
+#else
+#define CONVNEXT_CASE_AVX512(function)
+#endif
+#if HWY_TARGETS & HWY_NEON
+#define CONVNEXT_CASE_NEON(function) \
+  case Isa::kNeon:                   \
+    return &N_NEON::function;
+#else
+#define CONVNEXT_CASE_NEON(function)
+#endif
+
+// The body of x_for(isa): the function of that name in the namespace of that instruction set. Asking for one that
+// supported_isas() does not offer is a defect of the caller.
+#define CONVNEXT_RETURN_FOR(isa, function) \
+  switch (isa) {                           \
+    CONVNEXT_CASE_PORTABLE(function)       \
+    CONVNEXT_CASE_AVX2(function)           \
+    CONVNEXT_CASE_AVX512(function)         \
+    CONVNEXT_CASE_NEON(function)           \
+    default:                               \
+      break;                               \
+  }                                        \
+  throw_not_compiled(#function, isa)

@@ -1,0 +1,56 @@
+#include "kernels/isa.h"
+
+#include <fmt/format.h>
+#include <hwy/highway.h>
+
+#include <stdexcept>
+
+#include "kernels/cpu/targets.h"
+
+namespace convnext {
+
+std::string_view name_of(Isa isa) {
+  switch (isa) {
+    case Isa::kPortable:
+      return "portable";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kNeon:
+      return "neon";
+  }
+  return "?";
+}
+
+int lanes(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx2:
+      return 8;
+    case Isa::kAvx512:
+      return 16;
+    case Isa::kNeon:
+      return 4;
+    case Isa::kPortable:
+      break;
+  }
+  return (HWY_TARGETS & HWY_SCALAR) != 0 ? 1 : 4;
+}
+
+std::vector<Isa> supported_isas() {
+  // foreach_target.h compiles for exactly HWY_TARGETS; the processor (and the system: it must save the registers) has
+  // its say through SupportedTargets.
+  const auto executable = static_cast<long long>(hwy::SupportedTargets()) & static_cast<long long>(HWY_TARGETS);
+  std::vector<Isa> isas;
+  if (executable & HWY_AVX3) isas.push_back(Isa::kAvx512);
+  if (executable & HWY_AVX2) isas.push_back(Isa::kAvx2);
+  if (executable & HWY_NEON) isas.push_back(Isa::kNeon);
+  if (HWY_TARGETS & (HWY_EMU128 | HWY_SCALAR)) isas.push_back(Isa::kPortable);
+  return isas;
+}
+
+void throw_not_compiled(std::string_view kernel, Isa isa) {
+  throw std::logic_error(fmt::format("this build has no {} kernel for {}", kernel, name_of(isa)));
+}
+
+}  // namespace convnext
