@@ -1,0 +1,51 @@
+// The networks as libtorch modules: what is trained, and a second opinion on what the engine computes.
+//
+//   auto network = make_network(config, /*drop_path_rate=*/0.1);
+//   load_weights(*network, checkpoint.weights);
+//   torch::Tensor logits = network->forward(pictures).logits;  // pictures (n, 3, h, w), best in channels_last
+//
+// Parameters are named as in tensor_specs(): weights move to and from the runtime by name, bit for bit.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace convnext {
+
+struct NetworkOutputs {
+  torch::Tensor logits;               // (n, classes); pooled again where there is no classifier
+  torch::Tensor pooled;               // (n, channels)
+  std::vector<torch::Tensor> stages;  // (n, dim, h, w) of each stage
+};
+
+class Network : public torch::nn::Module {
+ public:
+  // `drop_path_key`: draws which branches are dropped, the same for the same key; none: nothing is dropped, whatever
+  // the mode of the module.
+  virtual NetworkOutputs forward(const torch::Tensor& pictures,
+                                 std::optional<std::uint64_t> drop_path_key = std::nullopt) = 0;
+};
+
+std::shared_ptr<Network> make_network(const NetworkConfig& config, double drop_path_rate = 0.0);
+
+// Stochastic depth (Huang et al. 2016; paper appendix): the rate of block j of all N, counted through the stages.
+double drop_path_rate_of_block(double rate, int block, int blocks);
+// (n, 1, 1, 1): 1 / (1 - rate) where picture b keeps the branch of `block`, else 0. Kept when
+// unit_float(mix(mix(key + block) + b)) >= rate.
+torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int64_t n,
+                             const torch::TensorOptions& options);
+
+// Copies weights into the network's parameters. Throws Error (kMismatch) at the first that is missing or has another
+// shape.
+void load_weights(Network& network, const WeightStore& weights);
+// A float32 copy of the network's parameters, on the CPU.
+WeightStore copy_weights(const Network& network);
+
+}  // namespace convnext

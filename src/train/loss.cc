@@ -1,0 +1,10 @@
+#include "train/loss.h"
+
+namespace convnext {
+
+torch::Tensor smoothed_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets, double smoothing) {
+  return torch::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
+                                   smoothing);
+}
+
+}  // namespace convnext

@@ -1,0 +1,13 @@
+// What training makes small.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace convnext {
+
+// Cross entropy with label smoothing (Szegedy et al. 2016), the mean over the batch:
+//   (1 - s) * -log p(target) + s * mean over classes of -log p(class).
+// `logits` (n, classes), `targets` (n,) int64.
+torch::Tensor smoothed_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets, double smoothing);
+
+}  // namespace convnext

@@ -1,0 +1,31 @@
+// Random numbers of training: each is a function of what it is for (seed, epoch, sample), so that a run gives the same
+// numbers whatever the number of workers and wherever it was resumed.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "core/hash.h"
+
+namespace convnext {
+
+class KeyedRandom {
+ public:
+  // Equal keys give equal sequences.
+  explicit KeyedRandom(std::initializer_list<std::uint64_t> key) {
+    for (const std::uint64_t part : key) key_ = mix(key_ + part);
+  }
+
+  std::uint64_t next() { return mix(key_ + counter_++); }
+  // In [0, 1).
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+  // In [0, count), by multiplication: the bias is below count / 2^32.
+  std::uint32_t below(std::uint32_t count) { return static_cast<std::uint32_t>(((next() >> 32) * count) >> 32); }
+  bool chance(double probability) { return uniform() < probability; }
+
+ private:
+  std::uint64_t key_ = 0;
+  std::uint64_t counter_ = 0;
+};
+
+}  // namespace convnext
