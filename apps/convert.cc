@@ -1,0 +1,71 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "apps/options.h"
+#include "apps/terminal.h"
+#include "convnext/thread_pool.h"
+#include "engine/verify.h"
+#include "model/checkpoint.h"
+
+namespace convnext::apps {
+namespace {
+
+const std::map<std::string, DType>& storage_types() {
+  static const std::map<std::string, DType> types = {
+      {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
+  return types;
+}
+
+struct ConvertOptions {
+  std::string model;
+  std::string architecture;
+  std::string dtype = "f32";
+  std::string output;
+  int threads = 0;
+  bool json = false;
+};
+
+ExitCode convert(const ConvertOptions& options) {
+  Checkpoint checkpoint = read_model(model_file(options.model), options.architecture);
+  const DType dtype = storage_types().at(options.dtype);
+  const WeightStore weights = converted(checkpoint.weights, dtype);
+  Card& card = checkpoint.card;
+  card.precision = precision_name(dtype);
+  ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
+  card.check = make_check_vector(card, weights, &pool);
+  write_checkpoint(options.output, card, weights);
+
+  if (options.json) {
+    print_document(nlohmann::ordered_json({{"file", options.output},
+                                           {"architecture", card.architecture},
+                                           {"precision", card.precision},
+                                           {"weight_bytes", weights.bytes()}}));
+  } else {
+    print(fmt::format("{}: {} in {}, {}\n", options.output, card.architecture, card.precision,
+                      format_bytes(weights.bytes())));
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_convert(CLI::App& program, Command& chosen) {
+  auto options = std::make_shared<ConvertOptions>();
+  CLI::App* command = program.add_subcommand("convert", "Write a model in another precision, with its card");
+  command->add_option("MODEL", options->model, "A model file, or timm weights with --architecture")->required();
+  add_architecture_option(*command, options->architecture);
+  command->add_option("--dtype", options->dtype, "f32 (default), f16 or bf16")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->type_name("TYPE");
+  command->add_option("--output", options->output, "The file to write")->required()->type_name("FILE");
+  add_threads_option(*command, options->threads);
+  add_json_option(*command, options->json);
+  command->footer("Example: convnext convert model.safetensors --dtype bf16 --output model-bf16.safetensors");
+  command->callback([&chosen, options] { chosen = [options] { return convert(*options); }; });
+}
+
+}  // namespace convnext::apps

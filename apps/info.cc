@@ -1,0 +1,216 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "apps/options.h"
+#include "apps/terminal.h"
+#include "model/checkpoint.h"
+#include "model/description.h"
+#include "model/registry.h"
+
+namespace convnext::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InfoOptions {
+  std::string name;
+  std::string architecture;
+  std::optional<int> resolution;
+  NetworkOptions network;
+  bool json = false;
+};
+
+// A registered network, or a file, with what is to be said of it.
+struct Subject {
+  const RegistryEntry* entry = nullptr;
+  Card card;
+  std::optional<Checkpoint> checkpoint;  // of a file
+  int resolution = 0;
+  NetworkCost cost;
+
+  const ConvNextConfig& network() const { return std::get<ConvNextConfig>(card.network); }
+  std::uint64_t weight_bytes() const {
+    return checkpoint ? checkpoint->weights.bytes() : static_cast<std::uint64_t>(cost.params) * sizeof(float);
+  }
+  // Published figures are those of the registered network, with the authors' weights, at their resolution.
+  bool is_as_published() const {
+    return !checkpoint && card.network == entry->network && resolution == entry->preprocessing.resolution;
+  }
+};
+
+Subject subject_of(const InfoOptions& options) {
+  Subject subject;
+  const FileOrArchitecture found = model_file_or_architecture(options.name);
+  if (const auto* file = std::get_if<std::filesystem::path>(&found)) {
+    if (!options.network.overrides().empty()) {
+      throw UsageError(
+          fmt::format("'{}' is a file, whose network is what it is: --depths, --dims, --kernel-size, "
+                      "--patch-size, --classes and --input-channels go with a registered name",
+                      options.name));
+    }
+    subject.checkpoint = read_model(*file, options.architecture);
+    subject.card = subject.checkpoint->card;
+    subject.entry = &architecture(subject.card.architecture);
+  } else {
+    subject.entry = std::get<const RegistryEntry*>(found);
+    if (!options.architecture.empty() && &architecture_named(options.architecture) != subject.entry) {
+      throw UsageError(fmt::format(
+          "'{}' is the name of a network, and --architecture names another: it goes with a file", options.name));
+    }
+    subject.card.architecture = subject.entry->name;
+    subject.card.network = network_from(*subject.entry, options.network);
+    subject.card.preprocessing = subject.entry->preprocessing;
+  }
+  subject.resolution = options.resolution.value_or(subject.card.preprocessing.resolution);
+  subject.cost = count_cost(subject.card.network, subject.resolution, subject.resolution);
+  return subject;
+}
+
+Json to_json(const Preprocessing& preprocessing) {
+  return {{"resolution", preprocessing.resolution},
+          {"mean", preprocessing.mean},
+          {"std", preprocessing.std},
+          {"interpolation", name_of(preprocessing.interpolation)},
+          {"crop_fraction", preprocessing.crop_fraction},
+          {"crop_mode", name_of(preprocessing.crop_mode)}};
+}
+
+Json to_json(const Subject& subject) {
+  const NetworkCost& cost = subject.cost;
+  const ConvNextConfig& network = subject.network();
+  Json json = {{"name", subject.entry->name},
+               {"family", name_of(subject.entry->family)},
+               {"params", cost.params},
+               {"gmac", cost.gmac},
+               {"gmac_with_norms", cost.gmac_with_norms},
+               {"resolution", subject.resolution},
+               {"classes", network.classes},
+               {"input_channels", network.input_channels},
+               {"depths", network.depths},
+               {"dims", network.dims},
+               {"kernel_sizes", network.kernel_sizes},
+               {"stem", name_of(network.stem)},
+               {"norm", name_of(network.norm)},
+               {"norm_eps", network.norm_eps},
+               {"activation", name_of(network.activation)},
+               {"layer_scale", network.layer_scale},
+               {"grn", network.grn},
+               {"head", name_of(network.head)}};
+  if (network.stem == Stem::kPatch) json["patch_size"] = network.patch_size;
+  Json stages = Json::array();
+  for (const StageCost& stage : cost.stages) {
+    stages.push_back({{"depth", stage.depth},
+                      {"dim", stage.dim},
+                      {"height", stage.height},
+                      {"width", stage.width},
+                      {"params", stage.params},
+                      {"gmac", stage.gmac}});
+  }
+  json["stages"] = std::move(stages);
+  json["head_params"] = cost.head_params;
+  json["head_gmac"] = cost.head_gmac;
+  json["weight_bytes"] = subject.weight_bytes();
+  json["peak_activation_bytes"] = cost.peak_activation_bytes;
+  json["preprocessing"] = to_json(subject.card.preprocessing);
+  if (subject.is_as_published()) {
+    if (subject.entry->top1) json["published_top1"] = *subject.entry->top1;
+    if (!subject.entry->published_weights.empty()) json["published_weights"] = subject.entry->published_weights;
+  }
+  if (subject.checkpoint) {
+    const Card& card = subject.card;
+    json["file"] = subject.checkpoint->path.string();
+    json["has_card"] = subject.checkpoint->has_card;
+    json["precision"] = card.precision;
+    json["labels"] = card.labels;
+    json["license"] = card.license;
+    if (!card.training.empty()) json["training"] = Json::parse(card.training);
+    json["has_check_vector"] = card.check.has_value();
+  }
+  return json;
+}
+
+std::string network_line(const ConvNextConfig& network) {
+  std::string line = network.stem == Stem::kPatch ? fmt::format("patches of {0}x{0}", network.patch_size)
+                                                  : fmt::format("{} stem", name_of(network.stem));
+  line += fmt::format(", kernels {}, {} (eps {}), {}", fmt::join(network.kernel_sizes, ","), name_of(network.norm),
+                      network.norm_eps, name_of(network.activation));
+  if (network.grn) line += ", GRN";
+  if (network.layer_scale) line += ", layer scale";
+  return line;
+}
+
+void print_subject(const Subject& subject) {
+  const NetworkCost& cost = subject.cost;
+  const ConvNextConfig& network = subject.network();
+  const Preprocessing& preprocessing = subject.card.preprocessing;
+  const auto fact = [](std::string_view title, const std::string& text) {
+    print(fmt::format("{} {}\n", faint(fmt::format("{:<12}", title)), text));
+  };
+  print(fmt::format("{}\n", strong(subject.entry->name)));
+  if (subject.checkpoint) fact("file", subject.checkpoint->path.string());
+  fact("family", std::string(name_of(subject.entry->family)));
+  fact("network", network_line(network));
+  fact("input", fmt::format("{} x {} x {}", network.input_channels, subject.resolution, subject.resolution));
+  fact("pictures", fmt::format("{}, {} crop {}, mean {}, std {}", name_of(preprocessing.interpolation),
+                               name_of(preprocessing.crop_mode), preprocessing.crop_fraction,
+                               fmt::join(preprocessing.mean, " "), fmt::join(preprocessing.std, " ")));
+  fact("parameters", format_count(cost.params));
+  fact("weights", fmt::format("{} ({})", format_bytes(subject.weight_bytes()), subject.card.precision));
+  fact("operations", fmt::format("{:.3f} GMAC, {:.3f} with the norms", cost.gmac, cost.gmac_with_norms));
+  fact("activations", fmt::format("{} at the peak", format_bytes(cost.peak_activation_bytes)));
+  if (subject.is_as_published() && subject.entry->top1) {
+    fact("published", fmt::format("{} top-1 on ImageNet-1K ({})", format_percent(*subject.entry->top1),
+                                  subject.entry->published_weights));
+  }
+  if (!subject.card.labels.empty()) {
+    const auto& labels = subject.card.labels;
+    const std::size_t shown = std::min<std::size_t>(labels.size(), 10);
+    fact("labels",
+         fmt::format("{}{}", fmt::join(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     shown < labels.size() ? ", ..." : ""));
+  }
+  if (!subject.card.license.empty()) fact("licence", subject.card.license);
+
+  using enum Table::Align;
+  Table table(
+      {{"part"}, {"blocks", kRight}, {"channels", kRight}, {"map", kRight}, {"parameters", kRight}, {"GMAC", kRight}});
+  for (std::size_t i = 0; i < cost.stages.size(); ++i) {
+    const StageCost& stage = cost.stages[i];
+    table.add({fmt::format("stage {}", i + 1), fmt::format("{}", stage.depth), fmt::format("{}", stage.dim),
+               fmt::format("{}x{}", stage.height, stage.width), format_count(stage.params),
+               fmt::format("{:.3f}", stage.gmac)});
+  }
+  table.add({network.classes > 0 ? fmt::format("head, {} classes", network.classes) : "head, no classifier", "", "", "",
+             format_count(cost.head_params), fmt::format("{:.3f}", cost.head_gmac)});
+  print("\n" + table.text());
+}
+
+ExitCode info(const InfoOptions& options) {
+  const Subject subject = subject_of(options);
+  if (options.json) {
+    print_document(to_json(subject));
+  } else {
+    print_subject(subject);
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_info(CLI::App& program, Command& chosen) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App* command = program.add_subcommand("info", "Say what a network or a model file is and what it costs");
+  command->add_option("MODEL", options->name, "A registered name, or a model file")->required();
+  add_architecture_option(*command, options->architecture);
+  add_resolution_option(*command, options->resolution);
+  add_network_options(*command, options->network);
+  add_json_option(*command, options->json);
+  command->footer("Example: convnext info convnext_tiny --resolution 384");
+  command->callback([&chosen, options] { chosen = [options] { return info(*options); }; });
+}
+
+}  // namespace convnext::apps

@@ -1,0 +1,91 @@
+// Options that several commands share: each is read here and nowhere else.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "apps/exit_code.h"
+#include "convnext/model.h"
+#include "model/checkpoint.h"
+#include "model/config.h"
+#include "model/registry.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace convnext::apps {
+
+// The folder that this program lies in.
+std::filesystem::path program_folder();
+
+// --json
+void add_json_option(CLI::App& command, bool& json);
+
+// --model and --architecture. Without --model it is the shipped model.
+struct ModelOptions {
+  std::string model;
+  std::string architecture;
+};
+// Gives back --model, for commands that cannot do without.
+CLI::Option& add_model_options(CLI::App& command, ModelOptions& options);
+void add_architecture_option(CLI::App& command, std::string& architecture);
+
+// --device and --threads
+struct DeviceOptions {
+  std::string device = "cpu";
+  int threads = 0;  // 0: as many as the process may use
+};
+void add_device_options(CLI::App& command, DeviceOptions& options);
+void add_threads_option(CLI::App& command, int& threads);
+// Throws Error (kUnsupported) for any other device: there is no silent fall back.
+void require_cpu(const DeviceOptions& options);
+
+// --depths --dims --kernel-size --patch-size --classes --input-channels: a network between the registered ones.
+struct NetworkOptions {
+  std::string depths;
+  std::string dims;
+  std::string kernel_sizes;
+  std::optional<int> patch_size;
+  std::optional<int> classes;
+  std::optional<int> input_channels;
+
+  // Throws UsageError.
+  NetworkOverrides overrides() const;
+};
+void add_network_options(CLI::App& command, NetworkOptions& options);
+
+// --resolution, in the range that a card may hold.
+void add_resolution_option(CLI::App& command, std::optional<int>& resolution);
+
+// The registered network of that name. Throws UsageError with the nearest names.
+const RegistryEntry& architecture_named(const std::string& name);
+
+// `entry`'s network with the options in place. Throws UsageError when there can be no such network.
+NetworkConfig network_from(const RegistryEntry& entry, const NetworkOptions& options);
+
+// The file that a model's name stands for. Throws UsageError for a word that is no model (with the nearest names) or
+// only an architecture, Error for a path that leads nowhere.
+std::filesystem::path model_file(const std::string& model);
+
+// The same for commands that need no weights: a file, or else a registered network.
+using FileOrArchitecture = std::variant<std::filesystem::path, const RegistryEntry*>;
+FileOrArchitecture model_file_or_architecture(const std::string& model);
+
+// The model that --model names, or the shipped one, which is then said on standard error.
+std::string model_or_shipped(const ModelOptions& options);
+
+// read_checkpoint(), with --architecture checked first.
+Checkpoint read_model(const std::filesystem::path& file, const std::string& architecture);
+
+// A model ready to run on the chosen device.
+Model load_model(const ModelOptions& options, const DeviceOptions& device);
+
+// Throws Error when the model does not classify.
+void require_classifier(const Model& model);
+
+}  // namespace convnext::apps

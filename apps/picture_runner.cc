@@ -1,0 +1,146 @@
+#include "apps/picture_runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <new>
+
+#include "convnext/error.h"
+#include "io/image_folder.h"
+
+namespace convnext::apps {
+namespace fs = std::filesystem;
+namespace {
+
+// Enough for every thread to have work while the batch of a large input stays small.
+std::size_t fitting_batch(const Model& model) {
+  constexpr std::size_t kMaxBatch = 16;
+  constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+  const auto side = static_cast<std::size_t>(model.preprocessing().resolution);
+  return std::clamp<std::size_t>(kMaxBytes / (3 * side * side * sizeof(float)), 1, kMaxBatch);
+}
+
+}  // namespace
+
+PictureRunner::PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size, Take take)
+    : model_(model),
+      output_(output),
+      take_(std::move(take)),
+      pool_(threads == 0 ? available_threads() : threads),
+      context_(model, pool_),
+      batch_size_(batch_size == 0 ? fitting_batch(model) : static_cast<std::size_t>(batch_size)) {}
+
+void PictureRunner::add(fs::path file, int target) {
+  batch_.push_back({.file = std::move(file), .target = target, .error = {}, .input = {}});
+  if (batch_.size() >= batch_size_) finish();
+}
+
+void PictureRunner::add_failed(fs::path file, std::string error) {
+  batch_.push_back({.file = std::move(file), .target = 0, .error = std::move(error), .input = {}});
+}
+
+// Only what is wrong with a picture is kept as its error: a model that takes no pictures ends everything.
+void PictureRunner::decode(Entry& entry) const {
+  if (!entry.error.empty()) return;
+  Image image;
+  try {
+    image = Image::open(entry.file);
+  } catch (const Error& error) {
+    entry.error = error.what();
+    return;
+  } catch (const std::bad_alloc&) {
+    entry.error = fmt::format("there is not enough memory for '{}'", entry.file.string());
+    return;
+  }
+  entry.input = model_.preprocess(image);
+}
+
+void PictureRunner::finish() {
+  if (batch_.empty()) return;
+  pool_.run(static_cast<int>(batch_.size()), [this](int i, int) { decode(batch_[static_cast<std::size_t>(i)]); });
+
+  const auto good = std::ranges::count_if(batch_, [](const Entry& entry) { return entry.error.empty(); });
+  const int side = model_.preprocessing().resolution;
+  Tensor input = Tensor::zeros({good, 3, side, side});
+  auto at = input.values<float>().begin();
+  for (Entry& entry : batch_) {
+    if (!entry.error.empty()) continue;
+    at = std::ranges::copy(entry.input.values<float>(), at).out;
+    entry.input = Tensor();
+  }
+  const Wanted wanted = {
+      .logits = output_ == PictureOutput::kLogits, .pooled = output_ == PictureOutput::kPooled, .stages = false};
+  const Outputs outputs = model_.run(input.view(Layout::kNchw), context_, wanted);
+  const Tensor& results = wanted.logits ? outputs.logits : outputs.pooled;
+  const auto width = static_cast<std::size_t>(results.shape()[1]);
+
+  std::size_t row = 0;
+  for (const Entry& entry : batch_) {
+    ++done_;
+    if (!entry.error.empty()) {
+      ++failed_;
+      take_({.file = entry.file, .target = entry.target, .error = entry.error, .values = {}});
+      continue;
+    }
+    const auto values = results.values<float>().subspan(row++ * width, width);
+    take_({.file = entry.file, .target = entry.target, .error = {}, .values = values});
+  }
+  batch_.clear();
+}
+
+void add_inputs(const std::vector<std::string>& inputs, PictureRunner& runner) {
+  for (const std::string& input : inputs) {
+    std::error_code ignored;
+    if (!fs::is_directory(input, ignored)) {
+      runner.add(input);
+      continue;
+    }
+    bool empty = true;
+    std::exception_ptr stopped;  // by what was done with a picture, not by the folder
+    try {
+      walk_pictures(input, [&](const fs::path& file) {
+        empty = false;
+        try {
+          runner.add(file);
+        } catch (...) {
+          stopped = std::current_exception();
+        }
+        return !stopped;
+      });
+    } catch (const Error& error) {
+      runner.add_failed(input, error.what());
+      continue;
+    }
+    if (stopped) std::rethrow_exception(stopped);
+    if (empty) {
+      runner.add_failed(input, fmt::format("the folder '{}' holds no pictures (jpg, jpeg, png, webp)", input));
+    }
+  }
+  runner.finish();
+}
+
+std::int64_t count_inputs(const std::vector<std::string>& inputs) {
+  std::int64_t count = 0;
+  for (const std::string& input : inputs) {
+    std::error_code ignored;
+    if (!fs::is_directory(input, ignored)) {
+      ++count;
+      continue;
+    }
+    const std::int64_t before = count;
+    try {
+      walk_pictures(input, [&count](const fs::path&) {
+        ++count;
+        return true;
+      });
+    } catch (const Error&) {
+      ++count;
+      continue;
+    }
+    if (count == before) ++count;
+  }
+  return count;
+}
+
+}  // namespace convnext::apps

@@ -1,0 +1,71 @@
+// Many pictures through one model, in batches: decoded and resized in parallel, then through the network.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "convnext/model.h"
+#include "convnext/thread_pool.h"
+
+namespace convnext::apps {
+
+// What the network is asked for.
+enum class PictureOutput { kLogits, kPooled };
+
+struct PictureResult {
+  const std::filesystem::path& file;
+  int target;                     // as given to add()
+  std::string error;              // why the picture was skipped; empty when it was not
+  std::span<const float> values;  // of its output; empty when it was skipped
+};
+
+// Results come in the order of add(), whatever the batch. Memory holds one batch.
+class PictureRunner {
+ public:
+  using Take = std::function<void(const PictureResult&)>;
+
+  // `threads` and `batch_size` 0: as fits the machine and the model.
+  PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size, Take take);
+
+  // Takes one picture file; runs the batch when it is full.
+  void add(std::filesystem::path file, int target = 0);
+  // A file that could not even be found takes its place in the order like any other.
+  void add_failed(std::filesystem::path file, std::string error);
+  // Runs what is left.
+  void finish();
+
+  std::int64_t done() const { return done_; }
+  std::int64_t failed() const { return failed_; }
+
+ private:
+  struct Entry {
+    std::filesystem::path file;
+    int target = 0;
+    std::string error;
+    Tensor input;
+  };
+  void decode(Entry& entry) const;
+
+  const Model& model_;
+  PictureOutput output_;
+  Take take_;
+  ThreadPool pool_;
+  Context context_;
+  std::size_t batch_size_;
+  std::vector<Entry> batch_;
+  std::int64_t done_ = 0;
+  std::int64_t failed_ = 0;
+};
+
+// Gives `runner` each of `inputs`, which are picture files, or folders that are walked. A folder that cannot be read,
+// or holds no picture, is a failure of its own.
+void add_inputs(const std::vector<std::string>& inputs, PictureRunner& runner);
+
+// How many pictures that will be; a folder that cannot be read counts as one.
+std::int64_t count_inputs(const std::vector<std::string>& inputs);
+
+}  // namespace convnext::apps

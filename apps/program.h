@@ -1,0 +1,22 @@
+// What the two programs share: reading a command line, and turning whatever goes wrong into a message and an exit code.
+#pragma once
+
+#include <functional>
+
+#include "apps/exit_code.h"
+
+namespace CLI {
+class App;
+}
+
+namespace convnext::apps {
+
+using Command = std::function<ExitCode()>;
+
+// False when the line only asked for help or the version, which then has been printed. Throws UsageError.
+bool parse_command_line(CLI::App& parser, int argc, char** argv);
+
+// Runs it, reports what it throws on standard error, and sees to it that all output was written.
+ExitCode run_command(const Command& command);
+
+}  // namespace convnext::apps

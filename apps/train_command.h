@@ -1,0 +1,12 @@
+// The commands of `convnext-train`, each with a parser of its own: a recipe file belongs to one command.
+#pragma once
+
+#include "apps/exit_code.h"
+
+namespace convnext::apps {
+
+// `argv[0]` is the command's name. Throw UsageError or Error.
+ExitCode train_command(int argc, char** argv);
+ExitCode evaluate_command(int argc, char** argv);
+
+}  // namespace convnext::apps

@@ -1,0 +1,16 @@
+// The commands of `convnext-train`, which `convnext` hands over to it.
+#pragma once
+
+#include <string_view>
+
+#include "apps/exit_code.h"
+
+namespace convnext::apps {
+
+bool is_training_command(std::string_view command);
+
+// Becomes `convnext-train`, from the program's own folder or else from PATH, with the same arguments: one process,
+// whose signals and exit code are its own. Returns only when there is none, having said how to get it.
+ExitCode hand_over_to_training_program(char** argv);
+
+}  // namespace convnext::apps
