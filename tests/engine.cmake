@@ -1,0 +1,3 @@
+convnext_test(tensor_compare_test tensor_compare_test.cc)
+convnext_test(kernels_test kernels_test.cc)
+convnext_test(engine_test engine_test.cc allocations.cc)

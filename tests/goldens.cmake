@@ -1,0 +1,1 @@
+convnext_test(goldens_test goldens_test.cc golden.cc)
