@@ -1,4 +1,6 @@
 // convnext: ConvNeXt on pictures and model files, from a shell.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
@@ -28,7 +30,14 @@ ExitCode main(int argc, char** argv) {
   add_eval(program, chosen);
   add_preprocess(program, chosen);
   add_run(program, chosen);
-  return run_command([&] { return parse_command_line(program, argc, argv) ? chosen() : kDone; });
+  return run_command([&] {
+    // CLI11 would only say that a subcommand is required.
+    const auto is_named = [argv](const CLI::App* command) { return command->get_name() == argv[1]; };
+    if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(is_named).empty()) {
+      throw UsageError(fmt::format("there is no command '{}' (see convnext --help)", argv[1]));
+    }
+    return parse_command_line(program, argc, argv) ? chosen() : kDone;
+  });
 }
 
 }  // namespace

@@ -31,9 +31,13 @@ std::string padded(std::string_view text, std::size_t width, Table::Align align)
 
 }  // namespace
 
-void report(std::string_view message) { fmt::print(stderr, "convnext: {}\n", message); }
+// Neither throws: a stream that cannot be written to is noticed once, at the end of the program.
+void report(std::string_view message) {
+  const std::string line = fmt::format("convnext: {}\n", message);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
 
-void print(std::string_view text) { fmt::print(stdout, "{}", text); }
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 std::string strong(std::string_view text) {
   return has_colours() ? fmt::format("\x1b[1m{}\x1b[0m", text) : std::string(text);

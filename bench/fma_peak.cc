@@ -2,13 +2,12 @@
 
 #include <chrono>
 
-#include "kernels/cpu/targets.h"  // first
+#include "kernels/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "bench/fma_peak.cc"
 #include <hwy/foreach_target.h>
-// After foreach_target.h.
-#include <hwy/highway.h>
+#include <hwy/highway.h>  // after foreach_target.h
 
 HWY_BEFORE_NAMESPACE();
 namespace convnext::HWY_NAMESPACE {

@@ -58,11 +58,11 @@ find_package_handle_standard_args(LibTorch
   REASON_FAILURE_MESSAGE "${_libtorch_hint}")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
-  add_library(LibTorch::c10 SHARED IMPORTED)
+  add_library(LibTorch::c10 SHARED IMPORTED GLOBAL)
   set_target_properties(LibTorch::c10 PROPERTIES
     IMPORTED_LOCATION "${LibTorch_LIBRARY_DIR}/libc10.so")
   # Releases since 2.7 have one C++ ABI, libstdc++'s default; there is no _GLIBCXX_USE_CXX11_ABI to set.
-  add_library(LibTorch::LibTorch SHARED IMPORTED)
+  add_library(LibTorch::LibTorch SHARED IMPORTED GLOBAL)
   set_target_properties(LibTorch::LibTorch PROPERTIES
     IMPORTED_LOCATION "${LibTorch_LIBRARY_DIR}/libtorch_cpu.so"
     INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_ROOT}/include;${LibTorch_ROOT}/include/torch/csrc/api/include"
@@ -74,28 +74,19 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     INTERFACE_LINK_OPTIONS LINKER:--allow-shlib-undefined)
 endif()
 
-# libtorch_precompiled_header(TARGET): precompiles <torch/torch.h>, which takes a compiler 20 s, for a target that links
-# LibTorch::LibTorch. Targets share two copies: one for libraries, one for programs (position-independent code differs).
+# libtorch_precompiled_header(TARGET): precompiles <torch/torch.h>, which takes a compiler half a minute, for a target
+# that links LibTorch::LibTorch. All such targets share one copy of it.
 function(libtorch_precompiled_header target)
-  get_target_property(type ${target} TYPE)
-  if(type STREQUAL "EXECUTABLE")
-    set(header libtorch_header_of_programs)
-  else()
-    set(header libtorch_header_of_libraries)
+  # -fpch-preprocess lets ccache see through the header; -fPIC makes one header fit libraries and programs alike.
+  set(options $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess> -fPIC)
+  if(NOT TARGET libtorch_header)
+    set(source "${PROJECT_BINARY_DIR}/CMakeFiles/libtorch_header.cc")
+    file(CONFIGURE OUTPUT "${source}" CONTENT "// Carries the precompiled header.\n")
+    add_library(libtorch_header OBJECT EXCLUDE_FROM_ALL "${source}")
+    target_link_libraries(libtorch_header PRIVATE LibTorch::LibTorch)
+    target_precompile_headers(libtorch_header PRIVATE <torch/torch.h>)
+    target_compile_options(libtorch_header PRIVATE ${options})
   endif()
-  if(NOT TARGET ${header})
-    set(source "${PROJECT_BINARY_DIR}/CMakeFiles/${header}.cc")
-    file(CONFIGURE OUTPUT "${source}" CONTENT "#include <torch/torch.h>\n")
-    add_library(${header} OBJECT EXCLUDE_FROM_ALL "${source}")
-    target_link_libraries(${header} PRIVATE LibTorch::LibTorch)
-    target_precompile_headers(${header} PRIVATE <torch/torch.h>)
-    # Lets ccache see through the precompiled header.
-    target_compile_options(${header} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
-    if(type STREQUAL "EXECUTABLE")
-      set_target_properties(${header} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-      target_compile_options(${header} PRIVATE -fPIE)
-    endif()
-  endif()
-  target_precompile_headers(${target} REUSE_FROM ${header})
-  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+  target_precompile_headers(${target} REUSE_FROM libtorch_header)
+  target_compile_options(${target} PRIVATE ${options})
 endfunction()

@@ -1,11 +1,11 @@
 # Compiler, cache and linker settings for our own code.
 
-# ccache makes a second build of the same sources a matter of seconds. The sloppiness is what it needs to reuse objects
-# that were compiled with a precompiled header (libtorch's); our sources use no __TIME__.
+# ccache makes a second build of the same sources a matter of seconds, in whatever folder they lie. The sloppiness is
+# what it needs to reuse objects that were compiled with a precompiled header (libtorch's); our sources use no __TIME__.
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env
+    ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_ABSSTDERR=true
     CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE_PROGRAM})
 endif()
 find_program(MOLD_PROGRAM mold)

@@ -4,7 +4,8 @@ include(CMakePackageConfigHelpers)
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/convnext)
 
 # No export macro: objects of the static and the shared library are the same, and ccache knows it.
-set_target_properties(convnext PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} DEFINE_SYMBOL "")
+set_target_properties(convnext PROPERTIES
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} DEFINE_SYMBOL "")
 install(TARGETS convnext EXPORT convnext
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -32,25 +33,21 @@ file(RELATIVE_PATH PKG_CONFIG_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CM
 configure_file(cmake/convnext.pc.in ${PROJECT_BINARY_DIR}/convnext.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/convnext.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-# Every program of apps/. They find a shared libconvnext from their own place; convnext-train finds libtorch only where
-# it is told to, and never in the build's own environment, which the next build may remove.
+# The programs find a shared libconvnext from their own place. convnext-train finds libtorch only where it is told to,
+# never in the build's own environment, which the next build may remove.
 file(RELATIVE_PATH library_folder ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-get_property(programs DIRECTORY ${PROJECT_SOURCE_DIR}/apps PROPERTY BUILDSYSTEM_TARGETS)
-foreach(program IN LISTS programs)
-  get_target_property(type ${program} TYPE)
-  if(NOT type STREQUAL "EXECUTABLE")
-    continue()
+foreach(program IN ITEMS convnext_program convnext_train_program)
+  if(TARGET ${program})
+    set(run_path)
+    if(BUILD_SHARED_LIBS)
+      list(APPEND run_path $ORIGIN/${library_folder})
+    endif()
+    if(program STREQUAL "convnext_train_program")
+      list(APPEND run_path ${CONVNEXT_LIBTORCH_RPATH})
+    endif()
+    set_target_properties(${program} PROPERTIES INSTALL_RPATH "${run_path}")
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
-  set(run_path)
-  if(BUILD_SHARED_LIBS)
-    list(APPEND run_path $ORIGIN/${library_folder})
-  endif()
-  get_target_property(name ${program} OUTPUT_NAME)
-  if("convnext-train" IN_LIST name OR program STREQUAL "convnext-train")
-    list(APPEND run_path ${CONVNEXT_LIBTORCH_RPATH})
-  endif()
-  set_target_properties(${program} PROPERTIES INSTALL_RPATH "${run_path}")
-  install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endforeach()
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/convnext/models

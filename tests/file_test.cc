@@ -112,7 +112,7 @@ TEST(WriteAtomically, WhenTheFolderVanishesNothingIsLeft) {
 TEST(WriteAtomically, PlacesThatCannotBeWrittenAreNamed) {
   const TemporaryFolder folder;
   write_file_atomically(folder / "file", "x");
-  expect_error(ErrorCode::kNotFound, {"missing/a", "No such file"},
+  expect_error(ErrorCode::kNotFound, {"missing/a", "no folder"},
                [&] { write_file_atomically(folder / "missing/a", "text"); });
   expect_error(ErrorCode::kNotFound, {"file/a"}, [&] { write_file_atomically(folder / "file/a", "text"); });
   expect_error(ErrorCode::kInvalidArgument, {"is a folder"}, [&] { write_file_atomically(folder.path(), "text"); });

@@ -56,8 +56,11 @@ TEST(Resize, OvershootIsClippedAndDoesNotWrap) {
     EXPECT_EQ(resized.pixels[300 * 3], 255);
     for (int x = 0; x < 640; ++x) {
       const int value = resized.pixels[static_cast<std::size_t>(x) * 3];
-      if (x < 150 || x > 450) EXPECT_EQ(value, 0) << x;
-      if (x > 250 && x < 350) EXPECT_EQ(value, 255) << x;
+      if (x < 150 || x > 450) {
+        EXPECT_EQ(value, 0) << x;
+      } else if (x > 250 && x < 350) {
+        EXPECT_EQ(value, 255) << x;
+      }
     }
   }
 }

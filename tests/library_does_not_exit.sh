@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The library never prints, aborts or exits: its objects refer to no function that would.
 #   tests/library_does_not_exit.sh PATH/TO/libconvnext.a
-# Left alone are __assert_fail (Debug builds), std::terminate (the compiler's own, for noexcept and for threads), writing
-# to a file that a caller named (fwrite, std::ofstream) and what the image libraries do inside themselves.
+# Left alone are __assert_fail (Debug builds), std::terminate (the compiler's own, for noexcept and for threads),
+# writing to a file that a caller named (fwrite, std::ofstream), and what the image libraries do inside themselves.
 set -euo pipefail
 library=${1:?usage: tests/library_does_not_exit.sh LIBRARY}
 

@@ -25,7 +25,7 @@ class Npy : public testing::Test {
     return bytes + header + data;
   }
   Tensor read(const std::string& bytes) const {
-    write_file_atomically(path(), bytes);
+    folder_.write("array.npy", bytes);
     return read_npy(path());
   }
   void expect_refused(ErrorCode code, const std::string& bytes, const std::string& text) const {

@@ -86,7 +86,7 @@ TEST_P(Picture, CutAtAnyByteIsRefused) {
 // Whatever bytes change, decoding ends with a picture of a sane size or an Error; sanitizers watch.
 TEST_P(Picture, ChangedBytesAreHarmless) {
   const std::string whole = sample(GetParam());
-  const DecodeLimits limits = {.max_pixels = 1 << 20};
+  const DecodeLimits limits = {.max_pixels = 1 << 16};
   for (std::size_t at = 0; at < whole.size(); ++at) {
     for (const int flip : {0x01, 0x80, 0xff}) {
       std::string changed = whole;
@@ -122,8 +122,8 @@ TEST(PictureSize, HeadersThatPromiseTooMuchAreRefused) {
   expect_refused(ErrorCode::kUnsupported, png_of_size(0x7fffffff, 0x7fffffff), "2147483647");
   std::string webp = sample("lossless_alpha.webp");
   const std::size_t header = webp.find("VP8L") + 9;  // 14 bits of width - 1, 14 bits of height - 1
-  webp.replace(header, 3, "\xff\xff\xff");
-  expect_refused(ErrorCode::kUnsupported, webp, "16384 x ");
+  webp.replace(header, 4, "\xff\xff\xff\x1f");
+  expect_refused(ErrorCode::kUnsupported, webp, "16384 x 16384");
 }
 
 TEST(PictureSize, NoPixelsAreNoPicture) {
@@ -215,11 +215,11 @@ TEST(Jpeg, VeryManyScansAreRefused) {
 TEST(Jpeg, TwoComponentsAreUnsupported) {
   std::string bytes = sample("grey.jpg");
   const std::size_t frame = bytes.find("\xff\xc0");
-  bytes[frame + 3] = 11;
+  bytes[frame + 3] = 14;
   bytes[frame + 9] = 2;
   bytes.insert(frame + 13, "\x02\x11\x00", 3);
   const std::size_t scan = bytes.find("\xff\xda");
-  bytes[scan + 3] = 8;
+  bytes[scan + 3] = 10;
   bytes[scan + 4] = 2;
   bytes.insert(scan + 7, "\x02\x00", 2);
   expect_refused(ErrorCode::kUnsupported, bytes, "2 components");

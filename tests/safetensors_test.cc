@@ -23,7 +23,7 @@ std::string length_bytes(std::uint64_t length) {
 class Safetensors : public testing::Test {
  protected:
   SafetensorsFile open_bytes(const std::string& bytes) const {
-    write_file_atomically(path(), bytes);
+    folder_.write("model.safetensors", bytes);
     return SafetensorsFile::open(path());
   }
   SafetensorsFile open_header(const std::string& header, std::size_t data_bytes) const {

@@ -29,6 +29,7 @@ inline Card tiny_card() {
 inline std::filesystem::path write_tiny_model(const std::filesystem::path& path, Card card = tiny_card()) {
   const WeightStore weights = formula_weights(card.network, 1);
   card.check = make_check_vector(card, weights);
+  std::filesystem::create_directories(path.parent_path());
   write_checkpoint(path, card, weights);
   return path;
 }

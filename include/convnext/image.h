@@ -64,7 +64,7 @@ struct Preprocessing {
   bool operator==(const Preprocessing&) const = default;
 };
 
-// Pillow's Image.resize((width, height), filter): two passes of 8-bit arithmetic with 22-bit weights, bit for bit
+// Pillow 13's Image.resize((width, height), filter): two passes of 8-bit arithmetic with 22-bit weights, bit for bit
 // (libImaging/Resample.c). Sizes are at least 1.
 Image resize(const Image& image, int width, int height, Interpolation interpolation);
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -13,40 +14,62 @@ namespace {
 
 using namespace cpu;
 
+// A tensor as float32: the store's own memory where it is that, a copy otherwise.
+class Values {
+ public:
+  explicit Values(const WeightStore& weights, const std::string& name) {
+    const ConstTensorView& view = weights.at(name);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % alignof(float) == 0;
+    if (view.dtype == DType::kF32 && aligned && view.is_contiguous()) {
+      values_ = view.values<float>();
+    } else {
+      copy_ = weights.floats(name);
+      values_ = copy_;
+    }
+  }
+  Values(const Values&) = delete;
+  Values& operator=(const Values&) = delete;
+  operator std::span<const float>() const { return values_; }
+
+ private:
+  std::vector<float> copy_;
+  std::span<const float> values_;
+};
+
 class Packer {
  public:
   Packer(Isa isa, const ConvNextConfig& config, const WeightStore& weights)
       : isa_(isa), config_(config), weights_(weights) {}
 
   PackedNorm norm(const std::string& name, int channels) const {
-    const std::vector<float> bias =
-        config_.norm == Norm::kLayerNorm ? weights_.floats(name + ".bias") : std::vector<float>();
-    return pack_norm(isa_, config_.norm, config_.norm_eps, channels, weights_.floats(name + ".weight"), bias);
+    const Values weight(weights_, name + ".weight");
+    if (config_.norm != Norm::kLayerNorm) return pack_norm(isa_, config_.norm, config_.norm_eps, channels, weight, {});
+    return pack_norm(isa_, config_.norm, config_.norm_eps, channels, weight, Values(weights_, name + ".bias"));
   }
 
   PackedLinear linear(const std::string& name, int inputs, int outputs, std::span<const float> scale = {}) const {
-    return pack_linear(isa_, inputs, outputs, weights_.floats(name + ".weight"), weights_.floats(name + ".bias"),
+    return pack_linear(isa_, inputs, outputs, Values(weights_, name + ".weight"), Values(weights_, name + ".bias"),
                        scale);
   }
 
   PackedConvolution convolution(const std::string& name, const ConvolutionShape& shape,
                                 std::ptrdiff_t tap_stride) const {
-    const std::vector<float> matrix = window_matrix(shape, tap_stride, weights_.floats(name + ".weight"));
+    const std::vector<float> matrix = window_matrix(shape, tap_stride, Values(weights_, name + ".weight"));
     return {shape, tap_stride,
             pack_linear(isa_, static_cast<int>(window_size(shape, tap_stride)), shape.out_channels, matrix,
-                        weights_.floats(name + ".bias"))};
+                        Values(weights_, name + ".bias"))};
   }
 
   PackedBlock block(const std::string& name, int kernel, int channels) const {
     const int hidden = 4 * channels;
     PackedBlock block;
-    block.depthwise = pack_depthwise(isa_, kernel, channels, weights_.floats(name + "conv_dw.weight"),
-                                     weights_.floats(name + "conv_dw.bias"));
+    block.depthwise = pack_depthwise(isa_, kernel, channels, Values(weights_, name + "conv_dw.weight"),
+                                     Values(weights_, name + "conv_dw.bias"));
     block.norm = norm(name + "norm", channels);
     block.expand = linear(name + "mlp.fc1", channels, hidden);
     if (config_.grn) {
       block.grn =
-          pack_grn(isa_, hidden, weights_.floats(name + "mlp.grn.weight"), weights_.floats(name + "mlp.grn.bias"));
+          pack_grn(isa_, hidden, Values(weights_, name + "mlp.grn.weight"), Values(weights_, name + "mlp.grn.bias"));
     }
     const std::vector<float> scale = config_.layer_scale ? weights_.floats(name + "gamma") : std::vector<float>();
     block.project = linear(name + "mlp.fc2", hidden, channels, scale);

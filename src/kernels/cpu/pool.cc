@@ -1,12 +1,11 @@
 #include "kernels/pool.h"
 
-#include "kernels/cpu/targets.h"  // first
+#include "kernels/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pool.cc"
 #include <hwy/foreach_target.h>
-// After foreach_target.h.
-#include <hwy/highway.h>
+#include <hwy/highway.h>  // after foreach_target.h
 
 HWY_BEFORE_NAMESPACE();
 namespace convnext::cpu::HWY_NAMESPACE {

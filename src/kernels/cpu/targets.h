@@ -1,10 +1,10 @@
-// First include of every file that is compiled once for each instruction set: leaves out those of Highway's targets
-// that we do not use. The portable one cannot be left out: it is Highway's baseline on x86.
+// For files that are compiled once for each instruction set, before any of Highway's headers: leaves out those of its
+// targets that we do not use. The portable one cannot be left out: it is Highway's baseline on x86.
 #pragma once
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 
-#include <hwy/detect_targets.h>
+#include <hwy/targets.h>
 
 #if defined(__clang__)
 #define CONVNEXT_UNROLL _Pragma("clang loop unroll(full)")

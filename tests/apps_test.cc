@@ -1,0 +1,745 @@
+// The program `convnext` from outside: output, JSON, exit codes, and what bad input does to it.
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "child_process.h"
+#include "convnext/model.h"
+#include "io/npy.h"
+#include "io/safetensors.h"
+#include "pictures.h"
+#include "temporary_folder.h"
+#include "tensor_compare.h"
+#include "tiny_model.h"
+
+namespace convnext {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+class Apps : public testing::Test {
+ protected:
+  // `convnext` with these arguments, in the test's own folder. Whatever is asked for ends in time.
+  ChildResult run(std::vector<std::string> arguments, std::map<std::string, std::string> environment = {}) {
+    arguments.insert(arguments.begin(), program_);
+    environment.emplace("CONVNEXT_MODELS", (folder_ / "no-models").string());
+    const ChildResult result = run_child(arguments, {.folder = folder_.path(), .environment = environment});
+    EXPECT_FALSE(result.timed_out);
+    EXPECT_NE(result.exit_code, -1) << "ended by a signal: " << result.err;
+    return result;
+  }
+
+  // Must succeed; standard output must be one JSON document.
+  json run_json(std::vector<std::string> arguments, int exit_code = 0) {
+    arguments.push_back("--json");
+    const ChildResult result = run(std::move(arguments));
+    EXPECT_EQ(result.exit_code, exit_code) << result.err;
+    EXPECT_TRUE(json::accept(result.out)) << result.out;
+    return json::parse(result.out, nullptr, false);
+  }
+
+  // Fails with this exit code, a message that has all texts, nothing on standard output, and no new file.
+  void expect_failure(const std::vector<std::string>& arguments, int exit_code, const std::vector<std::string>& texts) {
+    const std::size_t before = folder_.entries();
+    const ChildResult result = run(arguments);
+    EXPECT_EQ(result.exit_code, exit_code) << result.err;
+    EXPECT_THAT(result.err, StartsWith("convnext: "));
+    for (const std::string& text : texts) EXPECT_THAT(result.err, HasSubstr(text));
+    EXPECT_LT(result.err.size(), 2000u);
+    EXPECT_THAT(result.out, IsEmpty());
+    EXPECT_EQ(folder_.entries(), before) << "a file was left behind";
+  }
+
+  std::string path(std::string_view name) const { return (folder_ / name).string(); }
+
+  // The tiny model under this name.
+  std::string model(std::string_view name = "tiny.safetensors", const Card& card = tiny_card()) {
+    return write_tiny_model(folder_ / name, card).string();
+  }
+
+  // A picture under this name, of which no two seeds are equal.
+  std::string picture(std::string_view name, std::uint64_t seed = 1) {
+    write_png(folder_ / name, formula_picture(40, 30, seed));
+    return path(name);
+  }
+
+  std::string text_of(std::string_view name) const {
+    std::ifstream file(folder_ / name, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }
+
+  TemporaryFolder folder_;
+  std::string program_ = CONVNEXT_PROGRAM;
+};
+
+// Help, version, usage.
+
+TEST_F(Apps, HelpListsTheCommandsAndNoneThatIsNotThere) {
+  const ChildResult help = run({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  for (const char* command :
+       {"list", "info", "init", "verify", "convert", "classify", "embed", "eval", "preprocess", "run"}) {
+    EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
+    const ChildResult own = run({command, "--help"});
+    EXPECT_EQ(own.exit_code, 0);
+    EXPECT_THAT(own.out, HasSubstr(std::string("Example: convnext ") + command)) << command;
+  }
+  for (const char* later : {"inspect", "quantize", "bench", "serve", "explain", "roadmap", "segment"}) {
+    EXPECT_THAT(help.out, Not(HasSubstr(later)));
+  }
+}
+
+TEST_F(Apps, VersionIsTheProjects) {
+  const ChildResult version = run({"--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_EQ(version.out, "convnext " CONVNEXT_VERSION "\n");
+}
+
+TEST_F(Apps, WrongUsageIsExitCodeTwo) {
+  expect_failure({}, 2, {"subcommand"});
+  expect_failure({"clasify"}, 2, {"clasify"});
+  expect_failure({"info"}, 2, {"MODEL"});
+  expect_failure({"info", "convnext_tiny", "--resolutoin", "3"}, 2, {"--resolutoin"});
+  expect_failure({"info", "convnext_tiny", "--resolution", "many"}, 2, {"many"});
+  expect_failure({"info", "convnext_tiny", "--resolution", "0"}, 2, {"--resolution"});
+  expect_failure({"init", "convnext_atto"}, 2, {"--output"});
+  expect_failure({"init", "convnext_atto", "--weights", "lucky", "--output", "x.safetensors"}, 2, {"lucky"});
+  expect_failure({"classify"}, 2, {"PICTURE"});
+  expect_failure({"classify", "x.png", "--top-k", "0"}, 2, {"--top-k"});
+  expect_failure({"classify", "x.png", "--threads", "0"}, 2, {"--threads"});
+  expect_failure({"classify", "x.png", "--device", "tpu"}, 2, {"tpu"});
+}
+
+// list and info.
+
+TEST_F(Apps, ListGivesEveryNetworkAndFilters) {
+  const json all = run_json({"list"});
+  ASSERT_TRUE(all.is_array());
+  EXPECT_EQ(all.size(), registry().size());
+  EXPECT_EQ(all[0]["name"], registry()[0].name);
+  for (const char* field : {"family", "params", "gmac", "resolution", "classes"}) EXPECT_TRUE(all[0].contains(field));
+
+  const json isotropic = run_json({"list", "isotropic"});
+  EXPECT_EQ(isotropic.size(), 3u);
+  EXPECT_EQ(run_json({"list", "convnextv2_*"}).size(), 9u);
+  EXPECT_THAT(run({"list", "convnext_tiny"}).out, AllOf(HasSubstr("28,589,128"), HasSubstr("4.456")));
+  const ChildResult none = run({"list", "resnet"});
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("resnet"));
+}
+
+TEST_F(Apps, InfoOfARegisteredName) {
+  const json info = run_json({"info", "convnext_tiny"});
+  EXPECT_EQ(info["name"], "convnext_tiny");
+  EXPECT_EQ(info["family"], "convnext");
+  EXPECT_EQ(info["params"], 28589128);
+  EXPECT_NEAR(info["gmac"], 4.455531264, 1e-9);
+  EXPECT_NEAR(info["gmac_with_norms"], 4.470399744, 1e-9);
+  EXPECT_EQ(info["resolution"], 224);
+  EXPECT_EQ(info["classes"], 1000);
+  EXPECT_EQ(info["input_channels"], 3);
+  EXPECT_EQ(info["depths"], json({3, 3, 9, 3}));
+  EXPECT_EQ(info["dims"], json({96, 192, 384, 768}));
+  ASSERT_EQ(info["stages"].size(), 4u);
+  EXPECT_EQ(info["stages"][2]["depth"], 9);
+  EXPECT_EQ(info["stages"][2]["dim"], 384);
+  EXPECT_EQ(info["stages"][2]["height"], 14);
+  EXPECT_EQ(info["stages"][2]["width"], 14);
+  EXPECT_TRUE(info["stages"][2].contains("params"));
+  EXPECT_TRUE(info["stages"][2].contains("gmac"));
+  EXPECT_EQ(info["weight_bytes"], 4 * 28589128);
+  EXPECT_GT(info["peak_activation_bytes"], 0);
+  EXPECT_EQ(info["published_top1"], 82.066);
+  EXPECT_EQ(info["published_weights"], "fb_in1k");
+  EXPECT_EQ(info["preprocessing"]["crop_fraction"], 0.875);
+  EXPECT_THAT(run({"info", "convnext_tiny"}).out, AllOf(HasSubstr("28,589,128"), HasSubstr("14x14")));
+}
+
+TEST_F(Apps, InfoFollowsResolutionClassesAndFreeNetworks) {
+  EXPECT_NEAR(run_json({"info", "convnext_tiny", "--resolution", "384"})["gmac"], 13.092, 5e-4);
+  EXPECT_EQ(run_json({"info", "convnext_tiny", "--classes", "21841"})["params"], 44615857);
+  const json free =
+      run_json({"info", "convnext_atto", "--depths", "2,4,2,1", "--dims", "64,128,256,256", "--kernel-size", "5",
+                "--patch-size", "2", "--classes", "10", "--input-channels", "1", "--resolution", "32"});
+  EXPECT_EQ(free["depths"], json({2, 4, 2, 1}));
+  EXPECT_EQ(free["kernel_sizes"], json({5, 5, 5, 5}));
+  EXPECT_EQ(free["stages"][0]["height"], 16);
+  EXPECT_EQ(free["input_channels"], 1);
+  EXPECT_FALSE(free.contains("published_top1"));  // of another network
+  // An alias is the network's name.
+  EXPECT_EQ(run_json({"info", "convnext_iso_small"})["name"], "convnext_isotropic_small");
+}
+
+TEST_F(Apps, InfoOfAFile) {
+  const json info = run_json({"info", model()});
+  EXPECT_EQ(info["name"], "test_convnext2");
+  EXPECT_EQ(info["classes"], 4);
+  EXPECT_EQ(info["resolution"], 32);
+  EXPECT_EQ(info["labels"], json({"cat", "dog", "ship", "truck"}));
+  EXPECT_EQ(info["weight_bytes"], 4 * info["params"].get<int>());
+  EXPECT_EQ(info["has_check_vector"], true);
+  EXPECT_THAT(run({"info", path("tiny.safetensors")}).out, HasSubstr("cat, dog, ship, truck"));
+  expect_failure({"info", path("tiny.safetensors"), "--depths", "1,1"}, 2, {"tiny.safetensors", "--depths"});
+}
+
+TEST_F(Apps, UnknownNamesOfferTheNearest) {
+  expect_failure({"info", "convnext_tinny"}, 2, {"convnext_tinny", "convnext_tiny"});
+  expect_failure({"init", "convnxt_atto", "--output", path("x.safetensors")}, 2, {"convnext_atto"});
+  const std::string file = picture("cat.png");
+  expect_failure({"classify", file, "--model", "convnext_tinny"}, 2, {"convnext_tinny", "convnext_tiny", "no-models"});
+  expect_failure({"classify", file, "--model", model(), "--architecture", "convnext_tinny"}, 2, {"convnext_tiny"});
+  expect_failure({"preprocess", file, "--model", "convnext_tinny", "--output", path("x.npy")}, 2, {"convnext_tiny"});
+}
+
+TEST_F(Apps, AnArchitectureIsNoModelWhereWeightsAreNeeded) {
+  const std::string file = picture("cat.png");
+  expect_failure({"classify", file, "--model", "convnext_tiny"}, 2, {"architecture", "convnext_tiny.fb_in1k"});
+  expect_failure({"verify", "convnext_tiny"}, 2, {"architecture"});
+  expect_failure({"convert", "convnext_tiny", "--output", path("x.safetensors")}, 2, {"architecture"});
+}
+
+TEST_F(Apps, NetworksThatCannotBeAreWrongUsage) {
+  expect_failure({"info", "convnext_tiny", "--depths", "3,3"}, 2, {"dims", "2 stages"});
+  expect_failure({"info", "convnext_tiny", "--depths", "3,x,9,3"}, 2, {"--depths", "3,x,9,3"});
+  expect_failure({"info", "convnext_tiny", "--depths", "3,3,9,"}, 2, {"--depths"});
+  expect_failure({"info", "convnext_tiny", "--dims", "99999999999,1,1,1"}, 2, {"--dims"});
+  expect_failure({"info", "convnext_tiny", "--kernel-size", "6"}, 2, {"kernel"});
+  expect_failure({"info", "convnext_tiny", "--classes", "-1"}, 2, {"class"});
+  expect_failure({"info", "convnext_nano_ols", "--patch-size", "2"}, 2, {"patch"});
+  expect_failure({"info", "convnext_tiny", "--resolution", "16"}, 1, {"16x16", "too small"});
+}
+
+// init, verify, convert.
+
+TEST_F(Apps, InitWritesAModelThatVerifies) {
+  for (const char* kind : {"formula", "random"}) {
+    const json made = run_json({"init", "test_convnext2", "--weights", kind, "--seed", "3", "--dims", "8,16,24,32",
+                                "--classes", "5", "--resolution", "64", "--output", path("made.safetensors")});
+    EXPECT_EQ(made["architecture"], "test_convnext2");
+    const json checked = run_json({"verify", path("made.safetensors")});
+    EXPECT_EQ(checked["passed"], true) << kind;
+    EXPECT_LT(checked["relative_error"], 1e-6);
+    EXPECT_EQ(checked["architecture"], "test_convnext2");
+    EXPECT_EQ(checked["file"], path("made.safetensors"));
+    EXPECT_EQ(run_json({"info", path("made.safetensors")})["dims"], json({8, 16, 24, 32}));
+  }
+  const Checkpoint checkpoint = read_checkpoint(folder_ / "made.safetensors");
+  EXPECT_EQ(checkpoint.weights.floats("stem.0.weight"),
+            random_weights(checkpoint.card.network, 3).floats("stem.0.weight"));
+}
+
+TEST_F(Apps, InitIsReproducible) {
+  for (const char* name : {"a.safetensors", "b.safetensors"}) {
+    EXPECT_EQ(run({"init", "test_convnext", "--weights", "formula", "--seed", "1", "--output", path(name)}).exit_code,
+              0);
+  }
+  EXPECT_EQ(text_of("a.safetensors"), text_of("b.safetensors"));
+}
+
+TEST_F(Apps, VerifyTellsAChangedFile) {
+  std::string bytes = text_of(fs::path(model()).filename().string());
+  bytes[bytes.size() - 1] = static_cast<char>(bytes.back() ^ 0x01);  // the exponent of the last weight
+  write_bytes(folder_ / "changed.safetensors", bytes);
+  const json result = run_json({"verify", path("changed.safetensors")}, 1);
+  EXPECT_EQ(result["passed"], false);
+  EXPECT_GT(result["relative_error"], 5e-5);
+  EXPECT_THAT(run({"verify", path("changed.safetensors")}).err, HasSubstr("changed.safetensors"));
+}
+
+TEST_F(Apps, ConvertKeepsTheModelAndRenewsTheVector) {
+  const std::string source = model();
+  for (const auto& [dtype, precision] :
+       {std::pair("bf16", "bf16"), std::pair("f16", "fp16"), std::pair("f32", "fp32")}) {
+    const json made = run_json({"convert", source, "--dtype", dtype, "--output", path("out.safetensors")});
+    EXPECT_EQ(made["precision"], precision);
+    EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true) << dtype;
+    const Checkpoint back = read_checkpoint(folder_ / "out.safetensors");
+    EXPECT_EQ(back.card.labels, tiny_card().labels);
+    EXPECT_EQ(precision_name(back.weights.at("stem.0.weight").dtype), precision);
+  }
+  EXPECT_EQ(text_of("out.safetensors"), text_of("tiny.safetensors"));
+}
+
+TEST_F(Apps, ConvertGivesABareFileItsCard) {
+  const WeightStore weights = formula_weights(architecture("test_convnext").network, 1);
+  write_safetensors(folder_ / "bare.safetensors", {weights.all().begin(), weights.all().end()}, {});
+  expect_failure({"convert", path("bare.safetensors"), "--output", path("out.safetensors")}, 1, {"--architecture"});
+  EXPECT_EQ(
+      run({"convert", path("bare.safetensors"), "--architecture", "test_convnext", "--output", path("out.safetensors")})
+          .exit_code,
+      0);
+  EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true);
+}
+
+TEST_F(Apps, ValuesThatHalfPrecisionCannotHoldAreNotWritten) {
+  Card card = tiny_card();
+  WeightStore weights = formula_weights(card.network, 1);
+  Tensor bias = Tensor::zeros({4});
+  bias.values<float>()[0] = 1e6f;
+  weights.add("head.fc.bias", std::move(bias));
+  write_checkpoint(folder_ / "large.safetensors", card, weights);
+  expect_failure({"convert", path("large.safetensors"), "--dtype", "f16", "--output", path("x.safetensors")}, 1,
+                 {"fp16", "finite"});
+}
+
+// classify, embed, eval.
+
+TEST_F(Apps, ClassifyGivesAListOfPredictions) {
+  const std::string file = picture("cat.png");
+  const json list = run_json({"classify", file, "--model", model(), "--top-k", "3"});
+  ASSERT_TRUE(list.is_array());
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["file"], file);
+  ASSERT_EQ(list[0]["predictions"].size(), 3u);
+  const auto expected = Model::load(path("tiny.safetensors")).classify(Image::open(file), 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(list[0]["predictions"][i]["label"], expected[i].label);
+    EXPECT_EQ(list[0]["predictions"][i]["index"], expected[i].index);
+    EXPECT_NEAR(list[0]["predictions"][i]["probability"], expected[i].probability, 1e-6);
+  }
+  const ChildResult text = run({"classify", file, "--model", path("tiny.safetensors")});
+  EXPECT_THAT(text.out, AllOf(HasSubstr("cat.png"), HasSubstr(expected[0].label), HasSubstr("%")));
+  EXPECT_THAT(text.out, Not(HasSubstr("\x1b")));  // no colours where there is no terminal
+  EXPECT_THAT(text.err, IsEmpty());
+}
+
+// Pictures of a folder and its folders, in the order of names; a bad one is skipped, counted, and shows at the end.
+TEST_F(Apps, ClassifyWalksFoldersAndSkipsWhatIsBad) {
+  for (int i = 0; i < 20; ++i) picture("in/b/" + std::to_string(10 + i) + ".png", static_cast<std::uint64_t>(i));
+  picture("in/a.png");
+  write_bytes(folder_ / "in/b/bad.jpg", "this is no picture");
+  const json list = run_json({"classify", path("in"), "--model", model()}, 1);
+  ASSERT_EQ(list.size(), 22u);
+  EXPECT_EQ(list[0]["file"], path("in/a.png"));
+  EXPECT_EQ(list[21]["file"], path("in/b/bad.jpg"));
+  EXPECT_THAT(list[21]["error"].get<std::string>(), HasSubstr("bad.jpg"));
+  EXPECT_FALSE(list[21].contains("predictions"));
+  for (int i = 0; i < 21; ++i) EXPECT_TRUE(list[i].contains("predictions"));
+  // What is in the batch does not matter.
+  const json alone = run_json({"classify", path("in/b/15.png"), "--model", path("tiny.safetensors")});
+  EXPECT_EQ(alone[0]["predictions"][0]["label"], list[6]["predictions"][0]["label"]);
+
+  const ChildResult text = run({"classify", path("in"), "--model", path("tiny.safetensors")});
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_THAT(text.err, AllOf(HasSubstr("bad.jpg"), HasSubstr("1 of 22 pictures")));
+  EXPECT_THAT(text.out, HasSubstr("29.png"));
+}
+
+TEST_F(Apps, LabelsAndNamesOfAnyBytesMakeValidJson) {
+  Card card = tiny_card();
+  card.labels = {"\"quoted\"", "new\nline", "Wäsche", "tab\t"};
+  const std::string file = picture("\xff\xfe.png");
+  EXPECT_EQ(run_json({"classify", file, "--model", model("odd.safetensors", card)})[0]["predictions"].size(), 4u);
+}
+
+TEST_F(Apps, WithoutAModelTheShippedOneIsUsedAndSaid) {
+  model("shelf/convnext_cifar10.safetensors");
+  const std::string file = picture("cat.png");
+  const ChildResult result = run({"classify", file}, {{"CONVNEXT_MODELS", path("shelf")}});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("convnext_cifar10"));
+  EXPECT_THAT(result.out, HasSubstr("cat.png"));
+  // By name, and then nothing is said.
+  const ChildResult named =
+      run({"classify", file, "--model", "convnext_cifar10"}, {{"CONVNEXT_MODELS", path("shelf")}});
+  EXPECT_EQ(named.out, result.out);
+  EXPECT_THAT(named.err, IsEmpty());
+  expect_failure({"classify", file, "--architecture", "convnext_tiny"}, 2, {"--architecture", "--model"});
+}
+
+TEST_F(Apps, EmbedWritesRowsAndTheirNames) {
+  picture("in/1.png", 1);
+  picture("in/2.png", 2);
+  write_bytes(folder_ / "in/3.png", "");
+  picture("in/4.png", 4);
+  const json summary = run_json({"embed", path("in"), "--model", model(), "--output", path("f.npy")}, 1);
+  EXPECT_EQ(summary["pictures"], 3);
+  EXPECT_EQ(summary["failed"], 1);
+  EXPECT_EQ(summary["channels"], 16);
+  EXPECT_EQ(text_of("f.txt"), path("in/1.png") + "\n" + path("in/2.png") + "\n" + path("in/4.png") + "\n");
+
+  const Tensor rows = read_npy(folder_ / "f.npy");
+  ASSERT_EQ(rows.shape(), (Shape{3, 16}));
+  const Model loaded = Model::load(path("tiny.safetensors"));
+  EXPECT_TRUE(tensors_close(rows.values<float>().subspan(32, 16), loaded.embed(Image::open(path("in/4.png"))),
+                            {.relative = 1e-6, .largest = 1e-6}));
+
+  EXPECT_EQ(run({"embed", path("in/1.png"), "--model", path("tiny.safetensors"), "--l2", "--output", path("l2.npy")})
+                .exit_code,
+            0);
+  double norm = 0.0;
+  const Tensor unit = read_npy(folder_ / "l2.npy");
+  for (const float value : unit.values<float>()) norm += double{value} * value;
+  EXPECT_NEAR(norm, 1.0, 1e-6);
+}
+
+TEST_F(Apps, EmbedOfNothingWritesNothing) {
+  const std::string file = model();
+  write_bytes(folder_ / "bad.jpg", "no");
+  expect_failure({"embed", path("bad.jpg"), "--model", file, "--output", path("f.npy")}, 1, {"bad.jpg", "none of"});
+  expect_failure({"embed", path("bad.jpg"), "--model", file, "--output", path("f.txt")}, 2, {".npy"});
+}
+
+// Two pictures of a class whose folder is right and one whose folder is not.
+TEST_F(Apps, EvalMeasuresWhatTheModelSays) {
+  const std::string file = model();
+  const Model loaded = Model::load(file);
+  std::map<std::string, std::vector<std::uint64_t>> seeds_of;  // by what the model takes the picture for
+  for (std::uint64_t seed = 1; seed < 40; ++seed) {
+    seeds_of[loaded.classify(formula_picture(40, 30, seed), 1)[0].label].push_back(seed);
+  }
+  const auto& [label, seeds] =
+      *std::ranges::max_element(seeds_of, {}, [](const auto& one) { return one.second.size(); });
+  ASSERT_GE(seeds.size(), 3u);
+  const std::string other = label == "cat" ? "dog" : "cat";
+  picture("data/val/" + label + "/1.png", seeds[0]);
+  picture("data/val/" + label + "/2.png", seeds[1]);
+  picture("data/val/" + other + "/3.png", seeds[2]);
+  picture("data/test/nonsense/x.png");  // val comes first
+
+  const json result = run_json({"eval", path("data"), "--model", file});
+  EXPECT_NEAR(result["top1"], 200.0 / 3, 1e-9);
+  EXPECT_EQ(result["top5"], 100.0);  // of four classes
+  EXPECT_EQ(result["pictures"], 3);
+  EXPECT_EQ(result["failed"], 0);
+  EXPECT_GT(result["loss"], 0.0);
+  ASSERT_EQ(result["per_class"].size(), 2u);
+  for (const json& row : result["per_class"]) {
+    EXPECT_EQ(row["pictures"], row["label"] == label ? 2 : 1);
+    EXPECT_EQ(row["correct"], row["label"] == label ? 2 : 0);
+    EXPECT_EQ(row["top1"], row["label"] == label ? 100.0 : 0.0);
+  }
+  // Neither the batch nor the threads change anything.
+  const json again = run_json({"eval", path("data/val"), "--model", file, "--batch-size", "1", "--threads", "1"});
+  EXPECT_EQ(again["top1"], result["top1"]);
+  EXPECT_NEAR(again["loss"], result["loss"], 1e-6);
+  EXPECT_THAT(run({"eval", path("data"), "--model", file}).out, AllOf(HasSubstr("66.67 %"), HasSubstr(label)));
+
+  write_bytes(folder_ / "data/val/cat/bad.png", "no");
+  const json with_bad = run_json({"eval", path("data"), "--model", file}, 1);
+  EXPECT_EQ(with_bad["failed"], 1);
+  EXPECT_EQ(with_bad["pictures"], 3);
+}
+
+TEST_F(Apps, EvalMatchesClassesByMapAndByIndex) {
+  const std::string file = model();
+  picture("data/kitten/1.png", 1);
+  picture("data/puppy/2.png", 2);
+  expect_failure({"eval", path("data"), "--model", file}, 1, {"kitten", "'cat'", "--class-map"});
+  write_bytes(folder_ / "map.txt", "kitten cat\npuppy 1\n");
+  const json mapped = run_json({"eval", path("data"), "--model", file, "--class-map", path("map.txt")});
+  EXPECT_EQ(mapped["per_class"][0]["label"], "cat");
+  EXPECT_EQ(mapped["per_class"][1]["label"], "dog");
+  expect_failure({"eval", path("data"), "--model", file, "--class-map", path("map.txt"), "--by-index"}, 2,
+                 {"--by-index", "--class-map"});
+  expect_failure({"eval", path("data"), "--model", file, "--by-index"}, 1, {"2 class folders", "4 classes"});
+  picture("data/x/3.png", 3);
+  picture("data/y/4.png", 4);
+  EXPECT_EQ(run_json({"eval", path("data"), "--model", file, "--by-index"})["per_class"].size(), 4u);
+}
+
+TEST_F(Apps, EvalNeedsPicturesInEveryClass) {
+  const std::string file = model();
+  expect_failure({"eval", path("missing"), "--model", file}, 1, {"missing"});
+  picture("data/cat/1.png");
+  fs::create_directory(folder_ / "data/dog");
+  expect_failure({"eval", path("data"), "--model", file}, 1, {"data/dog", "no pictures"});
+  fs::create_directory(folder_ / "empty");
+  expect_failure({"eval", path("empty"), "--model", file}, 1, {"empty", "no class folders"});
+  write_bytes(folder_ / "broken/cat/1.png", "no");
+  expect_failure({"eval", path("broken"), "--model", file}, 1, {"1.png", "none of the 1 pictures"});
+}
+
+// preprocess and run: the two by which others check us.
+
+TEST_F(Apps, PreprocessAndRunAreTheStepsOfClassify) {
+  const std::string file = model(), cat = picture("cat.png");
+  EXPECT_EQ(run({"preprocess", cat, "--model", file, "--output", path("x.npy")}).exit_code, 0);
+  const Tensor x = read_npy(folder_ / "x.npy");
+  ASSERT_EQ(x.shape(), (Shape{1, 3, 32, 32}));
+  const Model loaded = Model::load(file);
+  const Tensor expected = loaded.preprocess(Image::open(cat));
+  EXPECT_TRUE(std::ranges::equal(x.values<float>(), expected.values<float>()));
+
+  const json summary = run_json(
+      {"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy"), "--features", path("maps")});
+  EXPECT_EQ(summary["shape"], json({1, 4}));
+  const Tensor y = read_npy(folder_ / "y.npy");
+  EXPECT_EQ(loaded.predictions(y.values<float>(), 1)[0].label, loaded.classify(Image::open(cat), 1)[0].label);
+  const std::vector<Tensor> features = loaded.features(Image::open(cat));
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Tensor map = read_npy(folder_ / ("maps.stage" + std::to_string(i) + ".npy"));
+    EXPECT_EQ(map.shape(), features[i].shape());
+    EXPECT_TRUE(tensors_close(map.values<float>(), features[i].values<float>()));
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "maps.stage2.npy"));
+}
+
+TEST_F(Apps, PreprocessTakesARegisteredName) {
+  const std::string cat = picture("cat.png");
+  EXPECT_EQ(run({"preprocess", cat, "--model", "convnext_tiny", "--output", path("x.npy")}).exit_code, 0);
+  const Tensor x = read_npy(folder_ / "x.npy");
+  const Tensor expected = preprocess(Image::open(cat), architecture("convnext_tiny").preprocessing);
+  EXPECT_TRUE(std::ranges::equal(x.values<float>(), expected.values<float>()));
+}
+
+TEST_F(Apps, RunWithoutAClassifierGivesThePooledFeatures) {
+  Card card = tiny_card();
+  card.labels.clear();
+  set_class_count(card.network, 0);
+  const std::string file = model("features.safetensors", card);
+  write_npy(folder_ / "x.npy", formula_input("x", {2, 3, 32, 32}, 1).view());
+  EXPECT_EQ(run({"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy")}).exit_code, 0);
+  EXPECT_EQ(read_npy(folder_ / "y.npy").shape(), (Shape{2, 16}));
+  expect_failure({"classify", picture("cat.png"), "--model", file}, 1, {"no classifier", "embed"});
+}
+
+TEST_F(Apps, RunRefusesTensorsThatDoNotFit) {
+  const std::string file = model();
+  const auto refused = [&](const Tensor& tensor, const std::vector<std::string>& texts) {
+    write_npy(folder_ / "x.npy", tensor.view());
+    expect_failure({"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy")}, 1, texts);
+  };
+  refused(Tensor::zeros({1, 3, 32, 32}, DType::kF64), {"x.npy", "F64", "float32"});
+  refused(Tensor::zeros({3, 32, 32}), {"x.npy", "(3, 32, 32)"});
+  refused(Tensor::zeros({1, 1, 32, 32}), {"1 channels", "takes 3"});
+  refused(Tensor::zeros({1, 3, 4, 4}), {"4 x 4"});
+  write_bytes(folder_ / "x.npy", "not an array");
+  expect_failure({"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy")}, 1, {"x.npy"});
+  expect_failure({"run", "--input", path("x.npy"), "--output", path("y.npy")}, 2, {"--model"});
+}
+
+TEST_F(Apps, AModelOfOtherChannelsTakesNoPictures) {
+  Card card = tiny_card();
+  card.network = with_overrides(
+      card.network,
+      {.depths = {}, .dims = {}, .kernel_sizes = {}, .patch_size = {}, .classes = {}, .input_channels = 5});
+  const std::string file = model("five.safetensors", card), cat = picture("cat.png");
+  expect_failure({"classify", cat, "--model", file}, 1, {"takes 5"});
+  expect_failure({"embed", cat, "--model", file, "--output", path("f.npy")}, 1, {"takes 5"});
+  expect_failure({"preprocess", cat, "--model", file, "--output", path("x.npy")}, 1, {"5 channels"});
+}
+
+// Handing over to convnext-train.
+
+class HandOver : public Apps {
+ protected:
+  // A copy of the program, alone in a folder.
+  void SetUp() override {
+    fs::create_directories(folder_ / "bin");
+    fs::create_directories(folder_ / "elsewhere");
+    fs::copy_file(program_, folder_ / "bin/convnext");
+    program_ = path("bin/convnext");
+  }
+  void write_trainer(std::string_view folder, std::string_view says) {
+    const fs::path file = folder_ / folder / "convnext-train";
+    write_bytes(file, "#!/bin/sh\necho " + std::string(says) + " \"$@\"\nexit 7\n");
+    fs::permissions(file, fs::perms::owner_all);
+  }
+};
+
+TEST_F(HandOver, CommandsOfTheTrainerGoToItWithTheirArguments) {
+  write_trainer("elsewhere", "from PATH");
+  const std::map<std::string, std::string> environment = {{"PATH", path("elsewhere") + ":/usr/bin:/bin"}};
+  for (const char* command : {"train", "pack", "roadmap", "compare", "detect", "coco-eval", "segment"}) {
+    const ChildResult result = run({command, "--help", "a b", ""}, environment);
+    EXPECT_EQ(result.out, std::string("from PATH ") + command + " --help a b \n");
+    EXPECT_EQ(result.exit_code, 7);
+  }
+  write_trainer("bin", "from beside");
+  EXPECT_THAT(run({"train"}, environment).out, StartsWith("from beside train"));
+}
+
+TEST_F(HandOver, WithoutATrainerItIsSaidHowToGetIt) {
+  const ChildResult result = run({"train", "data"}, {{"PATH", path("elsewhere")}});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("'train'"), HasSubstr("convnext-train"), HasSubstr("CONVNEXT_TRAIN=ON")));
+  EXPECT_THAT(result.out, IsEmpty());
+}
+
+// Devices that are not there are never replaced silently.
+TEST_F(Apps, CudaIsAnErrorInABuildWithoutIt) {
+  const std::string file = model(), cat = picture("data/cat/1.png");
+  write_npy(folder_ / "x.npy", formula_input("x", {1, 3, 32, 32}, 1).view());
+  const std::vector<std::vector<std::string>> commands = {{"classify", cat},
+                                                          {"embed", cat, "--output", path("f.npy")},
+                                                          {"eval", path("data")},
+                                                          {"run", "--input", path("x.npy"), "--output", path("y.npy")}};
+  for (const char* device : {"cuda", "cuda:1"}) {
+    for (std::vector<std::string> command : commands) {
+      command.insert(command.end(), {"--model", file, "--device", device});
+      expect_failure(command, 1, {device, "no CUDA"});
+    }
+  }
+  EXPECT_EQ(run({"classify", cat, "--model", file, "--device", "cpu"}).exit_code, 0);
+}
+
+// Bad pictures.
+
+struct BadPicture {
+  const char* name;
+  std::string bytes;
+};
+
+class BadPictureTest : public Apps, public testing::WithParamInterface<BadPicture> {};
+
+TEST_P(BadPictureTest, IsReportedByEveryCommandThatTakesPictures) {
+  const std::string file = model();
+  const std::string name = std::string(GetParam().name) + ".jpg";
+  write_bytes(folder_ / name, GetParam().bytes);
+  expect_failure({"classify", path(name), "--model", file}, 1, {name});
+  expect_failure({"embed", path(name), "--model", file, "--output", path("f.npy")}, 1, {name});
+  expect_failure({"preprocess", path(name), "--model", file, "--output", path("x.npy")}, 1, {name});
+}
+
+std::string first_half(const std::string& bytes) { return bytes.substr(0, bytes.size() / 2); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, BadPictureTest,
+    testing::Values(BadPicture{"empty", ""}, BadPicture{"text", "Dear reader, this is a letter.\n"},
+                    BadPicture{"truncated_jpeg", small_jpeg().substr(0, 160)},
+                    BadPicture{"half_a_jpeg", first_half(small_jpeg())},
+                    BadPicture{"half_a_png", first_half(PngWriter::encode(formula_picture(40, 30, 1)))},
+                    BadPicture{"half_a_signature", "\x89PN"}, BadPicture{"png_of_no_width", PngWriter::file(0, 30, "")},
+                    BadPicture{"png_of_no_height", PngWriter::file(30, 0, "")},
+                    BadPicture{"png_of_60000_x_60000", PngWriter::file(60000, 60000, "x")}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(Apps, MissingPicturesAndFoldersAreReported) {
+  const std::string file = model();
+  expect_failure({"classify", path("missing.jpg"), "--model", file}, 1, {"missing.jpg"});
+  expect_failure({"preprocess", path("missing.jpg"), "--model", file, "--output", path("x.npy")}, 1, {"missing.jpg"});
+  fs::create_directory(folder_ / "empty");
+  expect_failure({"classify", path("empty"), "--model", file}, 1, {"empty", "no pictures"});
+  expect_failure({"embed", path("empty"), "--model", file, "--output", path("f.npy")}, 1, {"empty", "no pictures"});
+  expect_failure({"preprocess", path("empty"), "--model", file, "--output", path("x.npy")}, 1, {"empty", "folder"});
+}
+
+TEST_F(Apps, APictureOfOnePixelIsAPicture) {
+  write_png(folder_ / "pixel.png", formula_picture(1, 1, 1));
+  write_png(folder_ / "line.png", formula_picture(300, 1, 1));
+  EXPECT_EQ(run_json({"classify", path("pixel.png"), path("line.png"), "--model", model()}).size(), 2u);
+}
+
+// Bad models.
+
+struct BadModel {
+  const char* name;
+  std::string bytes;
+};
+
+std::string safetensors(std::string_view header, std::string_view data = "") {
+  std::string bytes;
+  for (std::size_t i = 0; i < 8; ++i) bytes += static_cast<char>(header.size() >> (8 * i) & 0xff);
+  return bytes.append(header).append(data);
+}
+
+class BadModelTest : public Apps, public testing::WithParamInterface<BadModel> {};
+
+TEST_P(BadModelTest, IsRefusedByEveryCommandThatTakesModels) {
+  write_bytes(folder_ / "bad.safetensors", GetParam().bytes);
+  const std::string file = path("bad.safetensors"), cat = picture("data/cat/1.png");
+  write_npy(folder_ / "x.npy", formula_input("x", {1, 3, 32, 32}, 1).view());
+  const std::vector<std::vector<std::string>> commands = {
+      {"info", file, "--architecture", "test_convnext"},
+      {"verify", file},
+      {"convert", file, "--architecture", "test_convnext", "--output", path("out.safetensors")},
+      {"classify", cat, "--model", file, "--architecture", "test_convnext"},
+      {"embed", cat, "--model", file, "--output", path("f.npy")},
+      {"eval", path("data"), "--model", file},
+      {"preprocess", cat, "--model", file, "--output", path("p.npy")},
+      {"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy")}};
+  for (const auto& command : commands) expect_failure(command, 1, {"bad.safetensors"});
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, BadModelTest,
+    testing::Values(
+        BadModel{"empty", ""}, BadModel{"text", "This is a letter and not a model, dear reader.\n"},
+        BadModel{"header_of_2_to_the_63", std::string("\0\0\0\0\0\0\0\x80{}", 10)},
+        BadModel{"header_longer_than_the_file", std::string("\xff\0\0\0\0\0\0\0{}", 10)},
+        BadModel{"nested_deeply", safetensors(std::string(100'000, '['))},
+        BadModel{"nested_deeply_in_objects", safetensors([] {
+                   std::string text;
+                   for (int i = 0; i < 50'000; ++i) text += "{\"a\":";
+                   return text;
+                 }())},
+        BadModel{"sizes_that_lie",
+                 safetensors(R"({"a":{"dtype":"F32","shape":[1000000],"data_offsets":[0,4]}})", "1234")},
+        BadModel{"offsets_beyond_the_end",
+                 safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234")},
+        BadModel{"overlapping", safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                            R"("b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
+                                            "123456")},
+        BadModel{"duplicate", safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                          R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                                          "12345678")},
+        BadModel{"unknown_type", safetensors(R"({"a":{"dtype":"Q7","shape":[1],"data_offsets":[0,4]}})", "1234")},
+        BadModel{"no_tensors", safetensors("{}")},
+        BadModel{"integers_only",
+                 safetensors(R"({"stem.0.weight":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", "12345678")},
+        BadModel{"card_of_nonsense", safetensors(R"({"__metadata__":{"convnext_card_v1":"[1,2"}})")}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(Apps, MissingModelsAndFoldersForModelsAreRefused) {
+  const std::string cat = picture("cat.png");
+  expect_failure({"classify", cat, "--model", path("missing.safetensors")}, 1, {"missing.safetensors"});
+  expect_failure({"verify", path("missing.safetensors")}, 1, {"missing.safetensors"});
+  expect_failure({"info", "./missing"}, 1, {"missing"});
+  fs::create_directory(folder_ / "folder");
+  expect_failure({"classify", cat, "--model", path("folder")}, 1, {"folder", "model.safetensors"});
+  expect_failure({"classify", cat, "--model", model(), "--architecture", "convnext_tiny"}, 1,
+                 {"test_convnext2", "convnext_tiny"});
+  // A run folder stands for its model.
+  model("run/model.safetensors");
+  EXPECT_EQ(run({"classify", cat, "--model", path("run")}).exit_code, 0);
+}
+
+TEST_F(Apps, OutputsThatCannotBeWrittenAreRefused) {
+  const std::string file = model(), cat = picture("cat.png");
+  write_npy(folder_ / "x.npy", formula_input("x", {1, 3, 32, 32}, 1).view());
+  fs::create_directory(folder_ / "taken.npy");
+  for (const std::string& output : {path("missing/out.npy"), path("taken.npy"), path("cat.png/out.npy")}) {
+    const std::string part = fs::path(output).filename().string();
+    expect_failure({"init", "test_convnext", "--output", output}, 1, {part});
+    expect_failure({"convert", file, "--output", output}, 1, {part});
+    expect_failure({"embed", cat, "--model", file, "--output", output}, 1, {part.substr(0, 3)});
+    expect_failure({"preprocess", cat, "--model", file, "--output", output}, 1, {part});
+    expect_failure({"run", "--model", file, "--input", path("x.npy"), "--output", output}, 1, {part});
+    expect_failure(
+        {"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy"), "--features", path("missing/f")},
+        1, {"missing/f.stage0.npy"});
+  }
+}
+
+TEST_F(Apps, AFullDiskUnderStandardOutputIsAFailure) {
+  const std::string cat = picture("cat.png"), file = model();
+  for (const std::string& command : {std::string("list --json"), "classify --json " + cat + " --model " + file}) {
+    const ChildResult result = run_child({"/bin/sh", "-c", program_ + " " + command + " >/dev/full"},
+                                         {.folder = folder_.path(), .environment = {}});
+    EXPECT_EQ(result.exit_code, 1) << command;
+    EXPECT_THAT(result.err, HasSubstr("standard output"));
+  }
+}
+
+// An output that was there before is whole, old or new.
+TEST_F(Apps, AFailedCommandLeavesTheOldOutput) {
+  const std::string file = model();
+  write_bytes(folder_ / "f.npy", "old");
+  write_bytes(folder_ / "f.txt", "old");
+  write_bytes(folder_ / "bad.jpg", "no");
+  EXPECT_EQ(run({"embed", path("bad.jpg"), "--model", file, "--output", path("f.npy")}).exit_code, 1);
+  EXPECT_EQ(text_of("f.npy"), "old");
+  EXPECT_EQ(text_of("f.txt"), "old");
+}
+
+}  // namespace
+}  // namespace convnext
