@@ -9,6 +9,7 @@
 #include "apps/program.h"
 #include "apps/terminal.h"
 #include "apps/train_command.h"
+#include "convnext/error.h"
 #include "train/trainer.h"
 
 namespace convnext::apps {
@@ -162,6 +163,13 @@ ExitCode train_command(int argc, char** argv) {
   settings.resolution = options.resolution.value_or(0);
   require_cpu(options.device);
   settings.threads = options.device.threads;
+
+  try {
+    validate(settings);
+    card_of(settings, {"a class"});
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
 
   Reporter reporter(settings, options.json);
   train(settings, command.config_to_str(/*default_also=*/true, /*write_description=*/false), reporter.callbacks());

@@ -89,15 +89,19 @@ void copy_into(const SafetensorsFile& file, const std::map<std::string, torch::T
 }  // namespace
 
 RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
+  std::error_code ignored;
+  if (!resume && (fs::exists(log_file(), ignored) || !checkpoints().empty())) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("'{}' holds a run already: go on with it by --resume, or give another --output", path_.string()));
+  }
+}
+
+void RunFolder::make() const {
   std::error_code error;
   fs::create_directories(path_ / "checkpoints", error);
   if (error) {
     throw Error(ErrorCode::kIo, fmt::format("cannot make the run folder '{}': {}", path_.string(), error.message()));
-  }
-  if (!resume && (fs::exists(log_file()) || !checkpoints().empty())) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("'{}' holds a run already: go on with it by --resume, or give another --output", path_.string()));
   }
 }
 

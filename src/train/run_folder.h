@@ -31,9 +31,11 @@ struct RunPosition {
 
 class RunFolder {
  public:
-  // Makes the folder. Throws Error (kIo) where that is not possible; kInvalidArgument when it holds a run already and
-  // `resume` is not asked for.
+  // Throws Error (kInvalidArgument) when the folder holds a run already and `resume` is not asked for.
   RunFolder(std::filesystem::path path, bool resume);
+
+  // Makes the folder. Throws Error (kIo) where that is not possible.
+  void make() const;
 
   std::filesystem::path model_file() const { return path_ / "model.safetensors"; }
   std::filesystem::path best_file() const { return path_ / "best.safetensors"; }

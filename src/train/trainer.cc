@@ -50,14 +50,15 @@ class Trainer {
   Trainer(const TrainSettings& settings, const TrainCallbacks& callbacks)
       : settings_(settings),
         callbacks_(callbacks),
-        folder_(settings.output, settings.resume),
-        pool_(settings.threads > 0 ? settings.threads : available_threads()) {
+        pool_(settings.threads > 0 ? settings.threads : available_threads()),
+        folder_(settings.output, settings.resume) {
     at::set_num_threads(pool_.threads());
     open_data();
     build_network();
   }
 
   void run(const std::string& settings_text) {
+    folder_.make();
     write_file_atomically(folder_.settings_file(), settings_text);
     RunPosition position = start_position();
     if (position.epochs_done >= settings_.epochs) {
@@ -113,8 +114,6 @@ class Trainer {
     load_weights(*network_, random_weights(card_.network, settings_.seed,
                                            {.layer_scale = static_cast<float>(settings_.layer_scale_init),
                                             .head_scale = static_cast<float>(settings_.head_init_scale)}));
-    // Convolutions are fastest where the channels of a pixel lie together.
-    network_->to(torch::kCPU);
     optimizer_ = std::make_unique<AdamW>(parameter_groups(*network_, card_.network, settings_.weight_decay));
     if (settings_.ema_decay > 0) {
       average_ = std::make_unique<MovingAverage>(*network_, make_network(card_.network), settings_.ema_decay);
@@ -227,8 +226,8 @@ class Trainer {
 
   const TrainSettings& settings_;
   const TrainCallbacks& callbacks_;
-  RunFolder folder_;
   ThreadPool pool_;
+  RunFolder folder_;
   Card card_;
   std::unique_ptr<PictureSource> training_, validation_;
   std::shared_ptr<Network> network_;
