@@ -3,6 +3,7 @@
 // Prints the best class of each picture, and how similar each is to the one before it.
 #include <cmath>
 #include <cstdio>
+#include <utility>
 #include <vector>
 
 #include "convnext/convnext.h"

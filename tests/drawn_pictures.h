@@ -17,7 +17,7 @@ inline void draw_pictures(const std::filesystem::path& root, int count, std::uin
   for (const bool cross : {true, false}) {
     for (int i = 0; i < count; ++i) {
       const std::uint64_t key = mix(seed + static_cast<std::uint64_t>(2 * i + cross));
-      const auto draw = [key, n = std::uint64_t{0}](std::uint64_t choices) mutable {
+      auto draw = [key, n = std::uint64_t{0}](std::uint64_t choices) mutable {
         return static_cast<int>(mix(key + ++n) % choices);
       };
       Image image{.width = kSide, .height = kSide, .pixels = {}};

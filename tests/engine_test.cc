@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -122,6 +123,7 @@ struct FreeNetwork {
   ConvNextConfig config;
   Shape input;
 };
+void PrintTo(const FreeNetwork& network, std::ostream* out) { *out << network.name; }
 
 std::vector<FreeNetwork> free_networks() {
   std::vector<FreeNetwork> networks;

@@ -236,7 +236,9 @@ TEST(Loader, StopsWithTheNameOfAPictureThatCannotBeRead) {
   write_file_atomically(folder / "train/cross/0000.png", "not a picture");
   ThreadPool pool(1);
   const PictureSource source(read_image_folder(folder / "train"), small_preprocessing(), pool, /*memory_limit=*/0);
-  EpochLoader loader(source, {.batch_size = 8}, 0);
+  LoaderOptions options;
+  options.batch_size = 8;
+  EpochLoader loader(source, options, 0);
   EXPECT_THROW(loader.next(), Error);
 
   const PictureSource kept(read_image_folder(folder / "train"), small_preprocessing(), pool);

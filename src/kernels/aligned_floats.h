@@ -1,5 +1,5 @@
-// Float32 memory for packed weights: on a cache line, zero at first. Large pieces ask the system for huge pages: most of
-// the time of packing a network goes to page faults (114 MB: 70 ms with huge pages, 130 without).
+// Float32 memory for packed weights: on a cache line, zero at first. Large pieces ask the system for huge pages: most
+// of the time of packing a network goes to page faults (114 MB: 70 ms with huge pages, 130 without).
 #pragma once
 
 #include <cstddef>
