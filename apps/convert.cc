@@ -57,14 +57,15 @@ void add_convert(CLI::App& program, Command& chosen) {
   auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = program.add_subcommand("convert", "Write a model in another precision, with its card");
   command->add_option("MODEL", options->model, "A model file, or timm weights with --architecture")->required();
+  command->add_option("OUTPUT", options->output, "The file to write")->required();
   add_architecture_option(*command, options->architecture);
   command->add_option("--dtype", options->dtype, "f32 (default), f16 or bf16")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");
-  command->add_option("--output", options->output, "The file to write")->required()->type_name("FILE");
+
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
-  command->footer("Example: convnext convert model.safetensors --dtype bf16 --output model-bf16.safetensors");
+  command->footer("Example: convnext convert model.safetensors model-bf16.safetensors --dtype bf16");
   command->callback([&chosen, options] { chosen = [options] { return convert(*options); }; });
 }
 

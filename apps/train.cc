@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 
 #include "apps/options.h"
 #include "apps/program.h"
@@ -34,6 +35,17 @@ void drop_network_of_recipe(int argc, char** argv, NetworkOptions& network) {
   if (!on_command_line(argc, argv, "--patch-size")) network.patch_size.reset();
   if (!on_command_line(argc, argv, "--classes")) network.classes.reset();
   if (!on_command_line(argc, argv, "--input-channels")) network.input_channels.reset();
+}
+
+// The options in effect as a recipe. CLI11 writes those that nobody gave and that have no default as empty texts, which
+// it would not read back.
+std::string settings_text(const CLI::App& command) {
+  std::istringstream all(command.config_to_str(/*default_also=*/true, /*write_description=*/false));
+  std::string kept;
+  for (std::string line; std::getline(all, line);) {
+    if (!line.ends_with("=\"\"")) kept += line + '\n';
+  }
+  return kept;
 }
 
 struct Options {
@@ -172,7 +184,7 @@ ExitCode train_command(int argc, char** argv) {
   }
 
   Reporter reporter(settings, options.json);
-  train(settings, command.config_to_str(/*default_also=*/true, /*write_description=*/false), reporter.callbacks());
+  train(settings, settings_text(command), reporter.callbacks());
   if (options.json) {
     nlohmann::ordered_json document = {{"output", settings.output.string()}, {"epochs", settings.epochs}};
     if (const auto& last = reporter.last()) {

@@ -203,7 +203,7 @@ TEST_F(Apps, AnArchitectureIsNoModelWhereWeightsAreNeeded) {
   const std::string file = picture("cat.png");
   expect_failure({"classify", file, "--model", "convnext_tiny"}, 2, {"architecture", "convnext_tiny.fb_in1k"});
   expect_failure({"verify", "convnext_tiny"}, 2, {"architecture"});
-  expect_failure({"convert", "convnext_tiny", "--output", path("x.safetensors")}, 2, {"architecture"});
+  expect_failure({"convert", "convnext_tiny", path("x.safetensors")}, 2, {"architecture"});
 }
 
 TEST_F(Apps, NetworksThatCannotBeAreWrongUsage) {
@@ -258,7 +258,7 @@ TEST_F(Apps, ConvertKeepsTheModelAndRenewsTheVector) {
   const std::string source = model();
   for (const auto& [dtype, precision] :
        {std::pair("bf16", "bf16"), std::pair("f16", "fp16"), std::pair("f32", "fp32")}) {
-    const json made = run_json({"convert", source, "--dtype", dtype, "--output", path("out.safetensors")});
+    const json made = run_json({"convert", source, "--dtype", dtype, path("out.safetensors")});
     EXPECT_EQ(made["precision"], precision);
     EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true) << dtype;
     const Checkpoint back = read_checkpoint(folder_ / "out.safetensors");
@@ -271,10 +271,9 @@ TEST_F(Apps, ConvertKeepsTheModelAndRenewsTheVector) {
 TEST_F(Apps, ConvertGivesABareFileItsCard) {
   const WeightStore weights = formula_weights(architecture("test_convnext").network, 1);
   write_safetensors(folder_ / "bare.safetensors", {weights.all().begin(), weights.all().end()}, {});
-  expect_failure({"convert", path("bare.safetensors"), "--output", path("out.safetensors")}, 1, {"--architecture"});
+  expect_failure({"convert", path("bare.safetensors"), path("out.safetensors")}, 1, {"--architecture"});
   EXPECT_EQ(
-      run({"convert", path("bare.safetensors"), "--architecture", "test_convnext", "--output", path("out.safetensors")})
-          .exit_code,
+      run({"convert", path("bare.safetensors"), "--architecture", "test_convnext", path("out.safetensors")}).exit_code,
       0);
   EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true);
 }
@@ -286,7 +285,7 @@ TEST_F(Apps, ValuesThatHalfPrecisionCannotHoldAreNotWritten) {
   bias.values<float>()[0] = 1e6f;
   weights.add("head.fc.bias", std::move(bias));
   write_checkpoint(folder_ / "large.safetensors", card, weights);
-  expect_failure({"convert", path("large.safetensors"), "--dtype", "f16", "--output", path("x.safetensors")}, 1,
+  expect_failure({"convert", path("large.safetensors"), "--dtype", "f16", path("x.safetensors")}, 1,
                  {"fp16", "finite"});
 }
 
@@ -651,7 +650,7 @@ TEST_P(BadModelTest, IsRefusedByEveryCommandThatTakesModels) {
   const std::vector<std::vector<std::string>> commands = {
       {"info", file, "--architecture", "test_convnext"},
       {"verify", file},
-      {"convert", file, "--architecture", "test_convnext", "--output", path("out.safetensors")},
+      {"convert", file, "--architecture", "test_convnext", path("out.safetensors")},
       {"classify", cat, "--model", file, "--architecture", "test_convnext"},
       {"embed", cat, "--model", file, "--output", path("f.npy")},
       {"eval", path("data"), "--model", file},
@@ -710,7 +709,7 @@ TEST_F(Apps, OutputsThatCannotBeWrittenAreRefused) {
   for (const std::string& output : {path("missing/out.npy"), path("taken.npy"), path("cat.png/out.npy")}) {
     const std::string part = fs::path(output).filename().string();
     expect_failure({"init", "test_convnext", "--output", output}, 1, {part});
-    expect_failure({"convert", file, "--output", output}, 1, {part});
+    expect_failure({"convert", file, output}, 1, {part});
     expect_failure({"embed", cat, "--model", file, "--output", output}, 1, {part.substr(0, 3)});
     expect_failure({"preprocess", cat, "--model", file, "--output", output}, 1, {part});
     expect_failure({"run", "--model", file, "--input", path("x.npy"), "--output", output}, 1, {part});
