@@ -25,6 +25,7 @@ struct ConvertOptions {
   std::string architecture;
   std::string dtype = "f32";
   std::string output;
+  std::string license;
   int threads = 0;
   bool json = false;
 };
@@ -35,6 +36,7 @@ ExitCode convert(const ConvertOptions& options) {
   const WeightStore weights = converted(checkpoint.weights, dtype);
   Card& card = checkpoint.card;
   card.precision = precision_name(dtype);
+  if (!options.license.empty()) card.license = options.license;
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
   card.check = make_check_vector(card, weights, &pool);
   write_checkpoint(options.output, card, weights);
@@ -63,6 +65,8 @@ void add_convert(CLI::App& program, Command& chosen) {
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");
 
+  command->add_option("--license", options->license, "Licence of the weights for the card, by its SPDX name")
+      ->type_name("NAME");
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
   command->footer("Example: convnext convert model.safetensors model-bf16.safetensors --dtype bf16");
