@@ -26,6 +26,7 @@ struct ConvertOptions {
   std::string dtype = "f32";
   std::string output;
   std::string license;
+  std::string crop_mode;
   int threads = 0;
   bool json = false;
 };
@@ -37,6 +38,7 @@ ExitCode convert(const ConvertOptions& options) {
   Card& card = checkpoint.card;
   card.precision = precision_name(dtype);
   if (!options.license.empty()) card.license = options.license;
+  if (!options.crop_mode.empty()) card.preprocessing.crop_mode = crop_mode_from_name(options.crop_mode);
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
   card.check = make_check_vector(card, weights, &pool);
   write_checkpoint(options.output, card, weights);
@@ -67,6 +69,10 @@ void add_convert(CLI::App& program, Command& chosen) {
 
   command->add_option("--license", options->license, "Licence of the weights for the card, by its SPDX name")
       ->type_name("NAME");
+  command
+      ->add_option("--crop-mode", options->crop_mode, "How a picture becomes a square, for the card: center or squash")
+      ->check(CLI::IsMember({"center", "squash"}))
+      ->type_name("MODE");
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
   command->footer("Example: convnext convert model.safetensors model-bf16.safetensors --dtype bf16");

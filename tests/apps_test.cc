@@ -258,10 +258,12 @@ TEST_F(Apps, ConvertKeepsTheModelAndRenewsTheVector) {
   const std::string source = model();
   for (const auto& [dtype, precision] :
        {std::pair("bf16", "bf16"), std::pair("f16", "fp16"), std::pair("f32", "fp32")}) {
-    const json made =
-        run_json({"convert", source, "--dtype", dtype, path("out.safetensors"), "--license", "Apache-2.0"});
+    const json made = run_json({"convert", source, "--dtype", dtype, path("out.safetensors"), "--license", "Apache-2.0",
+                                "--crop-mode", "squash"});
     EXPECT_EQ(made["precision"], precision);
-    EXPECT_EQ(read_checkpoint(folder_ / "out.safetensors").card.license, "Apache-2.0");
+    const Card card = read_checkpoint(folder_ / "out.safetensors").card;
+    EXPECT_EQ(card.license, "Apache-2.0");
+    EXPECT_EQ(card.preprocessing.crop_mode, CropMode::kSquash);
     EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true) << dtype;
     const Checkpoint back = read_checkpoint(folder_ / "out.safetensors");
     EXPECT_EQ(back.card.labels, tiny_card().labels);
