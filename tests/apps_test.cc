@@ -258,18 +258,22 @@ TEST_F(Apps, ConvertKeepsTheModelAndRenewsTheVector) {
   const std::string source = model();
   for (const auto& [dtype, precision] :
        {std::pair("bf16", "bf16"), std::pair("f16", "fp16"), std::pair("f32", "fp32")}) {
-    const json made = run_json({"convert", source, "--dtype", dtype, path("out.safetensors"), "--license", "Apache-2.0",
-                                "--crop-mode", "squash"});
+    const json made = run_json({"convert", source, "--dtype", dtype, path("out.safetensors")});
     EXPECT_EQ(made["precision"], precision);
-    const Card card = read_checkpoint(folder_ / "out.safetensors").card;
-    EXPECT_EQ(card.license, "Apache-2.0");
-    EXPECT_EQ(card.preprocessing.crop_mode, CropMode::kSquash);
     EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true) << dtype;
     const Checkpoint back = read_checkpoint(folder_ / "out.safetensors");
     EXPECT_EQ(back.card.labels, tiny_card().labels);
     EXPECT_EQ(precision_name(back.weights.at("stem.0.weight").dtype), precision);
   }
-  EXPECT_EQ(text_of("out.safetensors"), text_of("tiny.safetensors"));
+  EXPECT_TRUE(text_of("out.safetensors") == text_of("tiny.safetensors")) << "there and back is the same file";
+}
+
+TEST_F(Apps, ConvertChangesWhatTheCardSays) {
+  run_json({"convert", model(), path("out.safetensors"), "--license", "Apache-2.0", "--crop-mode", "squash"});
+  const Card card = read_checkpoint(folder_ / "out.safetensors").card;
+  EXPECT_EQ(card.license, "Apache-2.0");
+  EXPECT_EQ(card.preprocessing.crop_mode, CropMode::kSquash);
+  EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true);
 }
 
 TEST_F(Apps, ConvertGivesABareFileItsCard) {
