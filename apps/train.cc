@@ -53,6 +53,7 @@ struct Options {
   NetworkOptions network;
   std::optional<int> resolution;
   DeviceOptions device;
+  bool no_flip = false;
   bool json = false;
 };
 
@@ -91,7 +92,7 @@ void add_options(CLI::App& command, Options& options) {
       ->capture_default_str();
   command.add_option("--ema-decay", s.ema_decay, "Decay of the weights' moving average a step; 0: none")
       ->capture_default_str();
-  command.add_flag("--flip,!--no-flip", s.flip, "Mirror every second picture (on unless --no-flip)");
+  command.add_flag("--no-flip", options.no_flip, "Leave pictures as they are; otherwise every second one is mirrored");
   command.add_option("--crop-padding", s.crop_padding, "Pixels that a picture is moved at most; -1: resolution / 8")
       ->capture_default_str();
 
@@ -175,6 +176,7 @@ ExitCode train_command(int argc, char** argv) {
   settings.resolution = options.resolution.value_or(0);
   require_cpu(options.device);
   settings.threads = options.device.threads;
+  settings.flip = !options.no_flip;
 
   try {
     validate(settings);
