@@ -79,12 +79,12 @@ void set_class_count(NetworkConfig& config, int classes);
 
 // Values given on a command line, in a recipe or in a card that replace those of a registered network.
 struct NetworkOverrides {
-  std::optional<std::vector<int>> depths;
-  std::optional<std::vector<int>> dims;
-  std::optional<std::vector<int>> kernel_sizes;  // one value stands for all stages
-  std::optional<int> patch_size;
-  std::optional<int> classes;
-  std::optional<int> input_channels;
+  std::optional<std::vector<int>> depths{};
+  std::optional<std::vector<int>> dims{};
+  std::optional<std::vector<int>> kernel_sizes{};  // one value stands for all stages
+  std::optional<int> patch_size{};
+  std::optional<int> classes{};
+  std::optional<int> input_channels{};
   bool empty() const { return !depths && !dims && !kernel_sizes && !patch_size && !classes && !input_channels; }
 };
 
