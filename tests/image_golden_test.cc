@@ -12,6 +12,7 @@
 #include "convnext/image.h"
 #include "io/file.h"
 #include "io/npy.h"
+#include "tests/same_pixels.h"
 
 namespace convnext {
 namespace {
@@ -37,23 +38,6 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
-Image image_from(const Tensor& tensor) {
-  const auto pixels = tensor.values<std::uint8_t>();
-  return {static_cast<int>(tensor.shape()[1]), static_cast<int>(tensor.shape()[0]), {pixels.begin(), pixels.end()}};
-}
-
-// All pixels equal, or the first that is not.
-void expect_same_pixels(const Image& image, std::span<const std::uint8_t> expected, int width, int height) {
-  ASSERT_EQ(image.width, width);
-  ASSERT_EQ(image.height, height);
-  ASSERT_EQ(image.pixels.size(), expected.size());
-  const auto [ours, theirs] = std::mismatch(image.pixels.begin(), image.pixels.end(), expected.begin());
-  if (ours == image.pixels.end()) return;
-  const auto at = static_cast<int>(ours - image.pixels.begin());
-  ADD_FAILURE() << "channel " << at % 3 << " at (" << at / 3 % width << ", " << at / 3 / width << ") is " << int{*ours}
-                << ", Pillow's is " << int{*theirs};
-}
-
 class Decode : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(AsPillow, Decode,
                          testing::ValuesIn(names_in(kGoldens / "decode",
@@ -63,8 +47,7 @@ INSTANTIATE_TEST_SUITE_P(AsPillow, Decode,
 TEST_P(Decode, GivesPillowsPixels) {
   const Tensor expected = read_npy(kGoldens / "decode" / (GetParam() + ".npy"));
   const Image image = Image::open(kGoldens / "decode" / GetParam());
-  expect_same_pixels(image, expected.values<std::uint8_t>(), static_cast<int>(expected.shape()[1]),
-                     static_cast<int>(expected.shape()[0]));
+  EXPECT_TRUE(same_pixels(image, image_from(expected)));
 }
 
 class Resize : public testing::TestWithParam<std::string> {};
@@ -86,8 +69,8 @@ TEST_P(Resize, GivesPillowsPixelsWithEveryFilter) {
   for (const Interpolation interpolation : {Interpolation::kBox, Interpolation::kBilinear, Interpolation::kHamming,
                                             Interpolation::kBicubic, Interpolation::kLanczos}) {
     SCOPED_TRACE(name_of(interpolation));
-    expect_same_pixels(resize(source, width, height, interpolation),
-                       expected.values<std::uint8_t>().subspan(size * filter++, size), width, height);
+    EXPECT_TRUE(same_pixels(resize(source, width, height, interpolation),
+                            expected.values<std::uint8_t>().subspan(size * filter++, size), width, height));
   }
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes tests/goldens again, from PyTorch, timm and Pillow: tools/make_goldens.sh [formula|networks|training|pictures]...
+# Makes tests/goldens again, from PyTorch, timm and Pillow: tools/make_goldens.sh [formula|networks|training|pictures|augmentation]...
 #
 # Without arguments all parts. They run in an environment of their own, build/goldens, which is made on first use from
 # tools/goldens/requirements.txt; PYTHON=/path/to/python takes another one. Two runs on one machine give the same bytes.
@@ -19,7 +19,7 @@ fi
 # Math libraries that split their sums over the threads they find would make the bits depend on the machine's size.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
 
-[ $# -gt 0 ] || set -- formula networks training pictures
+[ $# -gt 0 ] || set -- formula networks training pictures augmentation
 for part in "$@"; do
   "$PYTHON" "tools/goldens/$part.py"
 done
