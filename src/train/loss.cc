@@ -7,4 +7,8 @@ torch::Tensor smoothed_cross_entropy(const torch::Tensor& logits, const torch::T
                                    smoothing);
 }
 
+torch::Tensor soft_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets) {
+  return -(targets * torch::log_softmax(logits, -1)).sum(-1).mean();
+}
+
 }  // namespace convnext

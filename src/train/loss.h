@@ -10,4 +10,9 @@ namespace convnext {
 // `logits` (n, classes), `targets` (n,) int64.
 torch::Tensor smoothed_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets, double smoothing);
 
+// Cross entropy with a distribution over the classes for each picture (mixed_targets()), the mean over the batch:
+//   sum over classes of -target(class) * log p(class).
+// `logits` and `targets` (n, classes).
+torch::Tensor soft_cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets);
+
 }  // namespace convnext
