@@ -31,13 +31,14 @@ PictureRunner::PictureRunner(const Model& model, PictureOutput output, int threa
       context_(model, pool_),
       batch_size_(batch_size == 0 ? fitting_batch(model) : static_cast<std::size_t>(batch_size)) {}
 
-void PictureRunner::add(fs::path file, int target) {
-  batch_.push_back({.file = std::move(file), .target = target, .error = {}, .input = {}});
+void PictureRunner::add(PictureFile picture, int target) {
+  batch_.push_back({.picture = std::move(picture), .target = target, .error = {}, .input = {}});
   if (batch_.size() >= batch_size_) finish();
 }
 
 void PictureRunner::add_failed(fs::path file, std::string error) {
-  batch_.push_back({.file = std::move(file), .target = 0, .error = std::move(error), .input = {}});
+  batch_.push_back(
+      {.picture = {.path = std::move(file), .member = {}}, .target = 0, .error = std::move(error), .input = {}});
 }
 
 // Only what is wrong with a picture is kept as its error: a model that takes no pictures ends everything.
@@ -45,12 +46,12 @@ void PictureRunner::decode(Entry& entry) const {
   if (!entry.error.empty()) return;
   Image image;
   try {
-    image = Image::open(entry.file);
+    image = open_picture(entry.picture);
   } catch (const Error& error) {
     entry.error = error.what();
     return;
   } catch (const std::bad_alloc&) {
-    entry.error = fmt::format("there is not enough memory for '{}'", entry.file.string());
+    entry.error = fmt::format("there is not enough memory for '{}'", entry.picture.name());
     return;
   }
   entry.input = model_.preprocess(image);
@@ -80,11 +81,11 @@ void PictureRunner::finish() {
     ++done_;
     if (!entry.error.empty()) {
       ++failed_;
-      take_({.file = entry.file, .target = entry.target, .error = entry.error, .values = {}});
+      take_({.file = entry.picture.path, .target = entry.target, .error = entry.error, .values = {}});
       continue;
     }
     const auto values = results.values<float>().subspan(row++ * width, width);
-    take_({.file = entry.file, .target = entry.target, .error = {}, .values = values});
+    take_({.file = entry.picture.path, .target = entry.target, .error = {}, .values = values});
   }
   batch_.clear();
 }

@@ -6,10 +6,12 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "convnext/model.h"
 #include "convnext/thread_pool.h"
+#include "io/picture_file.h"
 
 namespace convnext::apps {
 
@@ -17,10 +19,10 @@ namespace convnext::apps {
 enum class PictureOutput { kLogits, kPooled };
 
 struct PictureResult {
-  const std::filesystem::path& file;
-  int target;                     // as given to add()
-  std::string error;              // why the picture was skipped; empty when it was not
-  std::span<const float> values;  // of its output; empty when it was skipped
+  const std::filesystem::path& file;  // of the picture, or the archive that it is in
+  int target;                         // as given to add()
+  std::string error;                  // why the picture was skipped; empty when it was not
+  std::span<const float> values;      // of its output; empty when it was skipped
 };
 
 // Results come in the order of add(), whatever the batch. Memory holds one batch.
@@ -31,8 +33,9 @@ class PictureRunner {
   // `threads` and `batch_size` 0: as fits the machine and the model.
   PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size, Take take);
 
-  // Takes one picture file; runs the batch when it is full.
-  void add(std::filesystem::path file, int target = 0);
+  // Takes one picture; runs the batch when it is full.
+  void add(PictureFile picture, int target = 0);
+  void add(std::filesystem::path file) { add(PictureFile{.path = std::move(file), .member = {}}); }
   // A file that could not even be found takes its place in the order like any other.
   void add_failed(std::filesystem::path file, std::string error);
   // Runs what is left.
@@ -43,7 +46,7 @@ class PictureRunner {
 
  private:
   struct Entry {
-    std::filesystem::path file;
+    PictureFile picture;
     int target = 0;
     std::string error;
     Tensor input;

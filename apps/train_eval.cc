@@ -3,60 +3,77 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
-#include "apps/options.h"
+#include "apps/evaluation_report.h"
 #include "apps/program.h"
 #include "apps/terminal.h"
 #include "apps/train_command.h"
 #include "convnext/error.h"
-#include "io/image_folder.h"
 #include "train/evaluation.h"
 
 namespace convnext::apps {
+namespace {
+
+// Large enough for the network, and small enough for the memory at any resolution.
+int fitting_batch(const Preprocessing& preprocessing) {
+  constexpr std::int64_t kMaxBatch = 250;
+  constexpr std::int64_t kMaxBytes = std::int64_t{64} << 20;
+  const std::int64_t side = preprocessing.resolution;
+  return static_cast<int>(std::clamp<std::int64_t>(kMaxBytes / (3 * side * side * 4), 1, kMaxBatch));
+}
+
+}  // namespace
 
 ExitCode evaluate_command(int argc, char** argv) {
-  std::filesystem::path data;
-  ModelOptions model;
-  int threads = 0;
-  int batch_size = 250;
-  bool json = false;
+  EvaluationCommand options;
   CLI::App command{"Accuracy of a model by the libtorch network (convnext eval is the runtime's).",
                    "convnext-train eval"};
-  command.add_option("data", data, "Folder of class folders, or one that holds val or test")->required();
-  add_model_options(command, model).required();
-  add_threads_option(command, threads);
-  command.add_option("--batch-size", batch_size, "Pictures at a time")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  add_json_option(command, json);
+  add_evaluation_options(command, options);
   command.footer("Example: convnext-train eval pictures --model runs/first");
   if (!parse_command_line(command, argc, argv)) return kDone;
 
-  const Checkpoint checkpoint = read_model(model_file(model.model), model.architecture);
-  if (checkpoint.card.labels.empty()) {
-    throw Error(ErrorCode::kMismatch,
-                fmt::format("'{}' has no labels to match folders with", checkpoint.path.string()));
+  check_evaluation_options(options);
+  require_cpu(options.device);
+  const Checkpoint checkpoint = read_model(model_file(model_or_shipped(options.model)), options.model.architecture);
+  const Card& card = checkpoint.card;
+  const int classes = class_count(card.network);
+  if (classes == 0) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("'{}' has no classifier", checkpoint.path.string()));
   }
-  ThreadPool pool(threads > 0 ? threads : available_threads());
-  at::set_num_threads(pool.threads());
-  const PictureSource source(read_image_folder(split_folder(data, {"val", "test"}), checkpoint.card.labels),
-                             checkpoint.card.preprocessing, pool);
-  const auto network = make_network(checkpoint.card.network);
+  EvaluationData data = open_evaluation_data(options, {.count = classes, .labels = card.labels});
+  const auto network = make_network(card.network);
   load_weights(*network, checkpoint.weights);
-  const ClassificationMetrics metrics = evaluate(*network, source, class_count(checkpoint.card.network), batch_size);
-  for (const std::string& failure : source.failures()) report(failure);
-  if (json) {
-    print_document(nlohmann::ordered_json{{"top1", metrics.top1()},
-                                          {"top5", metrics.top5()},
-                                          {"loss", metrics.loss()},
-                                          {"pictures", metrics.pictures()},
-                                          {"failed", source.failures().size()}});
-  } else {
-    print(fmt::format("top-1 {}  top-5 {}  loss {:.4f}  {} pictures\n", format_percent(metrics.top1()),
-                      format_percent(metrics.top5()), metrics.loss(), format_count(metrics.pictures())));
-  }
-  return source.failures().empty() ? kDone : kFailed;
+
+  ThreadPool pool(options.device.threads > 0 ? options.device.threads : available_threads());
+  at::set_num_threads(pool.threads());
+  ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(data.samples.size())));
+  // Each picture is looked at once: there is nothing to keep them for.
+  const PictureSource source({.classes = card.labels, .samples = std::move(data.samples)}, card.preprocessing, pool,
+                             /*memory_limit=*/0);
+  auto failed = static_cast<std::int64_t>(source.failures().size());
+  const auto tell = [&](const std::string& error) {
+    progress.clear();
+    report(error);
+  };
+  for (const std::string& error : source.failures()) tell(error);
+  progress.advance(failed);
+  const ClassificationMetrics metrics = evaluate(
+      *network, source, classes, options.batch_size > 0 ? options.batch_size : fitting_batch(card.preprocessing),
+      {.pool = &pool,
+       .advance = [&](std::int64_t pictures) { progress.advance(pictures); },
+       .failure =
+           [&](const std::string& error) {
+             tell(error);
+             ++failed;
+           }});
+  progress.clear();
+  return finish_evaluation(options, {.architecture = card.architecture,
+                                     .data = data.name,
+                                     .labels = card.labels,
+                                     .metrics = metrics,
+                                     .failed = failed,
+                                     .seconds = progress.progress().seconds()});
 }
 
 }  // namespace convnext::apps

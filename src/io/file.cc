@@ -32,6 +32,7 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
   // Some file systems report a failed write only here.
   int close() { return fd_ >= 0 ? ::close(std::exchange(fd_, -1)) : 0; }
 
@@ -54,6 +55,21 @@ struct stat status_of(const Descriptor& file, const fs::path& path) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("cannot read '{}': it is a folder", path.string()));
   }
   return status;
+}
+
+struct stat status_of_regular(const Descriptor& file, const fs::path& path) {
+  const struct stat status = status_of(file, path);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::kInvalidArgument, fmt::format("cannot read '{}': it is not a regular file", path.string()));
+  }
+  return status;
+}
+
+int open_for_reading(const fs::path& path) {
+  // Without O_NONBLOCK the opening of a pipe would wait for somebody to write to it.
+  const int fd = open_again(path, O_RDONLY | O_NONBLOCK);
+  if (fd < 0) throw_system_error("read", path, errno);
+  return fd;
 }
 
 // A new file beside `target`; removed again unless it was moved there.
@@ -136,13 +152,8 @@ fs::path resolve_target(const fs::path& path) {
 }  // namespace
 
 MappedFile MappedFile::open(const fs::path& path) {
-  // Without O_NONBLOCK the opening of a pipe would wait for somebody to write to it.
-  const Descriptor file(open_again(path, O_RDONLY | O_NONBLOCK));
-  if (file.get() < 0) throw_system_error("read", path, errno);
-  const struct stat status = status_of(file, path);
-  if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::kInvalidArgument, fmt::format("cannot read '{}': it is not a regular file", path.string()));
-  }
+  const Descriptor file(open_for_reading(path));
+  const struct stat status = status_of_regular(file, path);
   MappedFile mapped;
   mapped.path_ = path;
   const auto size = static_cast<std::size_t>(status.st_size);
@@ -152,6 +163,28 @@ MappedFile MappedFile::open(const fs::path& path) {
   mapped.owner_ = std::shared_ptr<const void>(data, [size](void* start) { munmap(start, size); });
   mapped.bytes_ = {static_cast<const std::byte*>(data), size};
   return mapped;
+}
+
+FileReader::FileReader(const fs::path& path) : path_(path) {
+  Descriptor file(open_for_reading(path));
+  size_ = static_cast<std::uint64_t>(status_of_regular(file, path).st_size);
+  descriptor_ = file.release();
+}
+
+FileReader::~FileReader() { ::close(descriptor_); }
+
+void FileReader::read(std::uint64_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t count = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_system_error("read", path_, errno);
+    if (count == 0) {
+      throw Error(ErrorCode::kDamaged,
+                  fmt::format("'{}' ends at byte {}, where {} more were expected", path_.string(), offset, out.size()));
+    }
+    out = out.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
 }
 
 std::string read_text(const fs::path& path, std::size_t max_bytes) {

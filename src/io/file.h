@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -26,6 +27,27 @@ class MappedFile {
   std::filesystem::path path_;
   std::shared_ptr<const void> owner_;
   std::span<const std::byte> bytes_;
+};
+
+// A regular file that is read here and there, from any thread. Unlike a mapping, a file that shrinks or a disk that
+// fails while it is read is an Error.
+class FileReader {
+ public:
+  // Throws Error as MappedFile::open().
+  explicit FileReader(const std::filesystem::path& path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  // Fills `out` with the bytes from `offset` on. Throws Error: kDamaged where the file ends before, kIo.
+  void read(std::uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  std::filesystem::path path_;
+  std::uint64_t size_ = 0;
+  int descriptor_ = -1;
 };
 
 // Reads a whole file. Throws Error when it is larger than `max_bytes`, before reading it.

@@ -1,8 +1,10 @@
-// One decoder a format; Image::decode picks the one whose signature fits.
+// One decoder a format, of which Image::decode picks the one whose signature fits; and PNG for pictures that we make.
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "convnext/image.h"
@@ -13,6 +15,12 @@ namespace convnext {
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits);
 Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits);
 Image decode_webp(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits);
+
+// The picture as a PNG file, 8-bit RGB, the same bytes for the same picture. Throws Error (kInvalidArgument) for a
+// picture without pixels, or with another number of them than its sides say.
+std::string encode_png(const Image& image);
+// The same into a file, atomically.
+void write_png(const std::filesystem::path& path, const Image& image);
 
 // Throws when a side is not positive, or the product is above the limit.
 void check_picture_size(std::int64_t width, std::int64_t height, std::string_view name, const DecodeLimits& limits);

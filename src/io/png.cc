@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "convnext/error.h"
+#include "io/file.h"
 #include "io/picture.h"
 
 namespace convnext {
@@ -138,6 +139,32 @@ Image decode_png(std::span<const std::byte> bytes, std::string_view name, const 
     }
   }
   return image;
+}
+
+std::string encode_png(const Image& image) {
+  const std::size_t row_bytes = static_cast<std::size_t>(std::max(image.width, 0)) * 3;
+  if (image.width < 1 || image.height < 1 ||
+      image.pixels.size() != row_bytes * static_cast<std::size_t>(image.height)) {
+    throw Error(ErrorCode::kInvalidArgument, fmt::format("cannot make a PNG of a picture of {} x {} with {} bytes",
+                                                         image.width, image.height, image.pixels.size()));
+  }
+  png_image header{};
+  header.version = PNG_IMAGE_VERSION;
+  header.width = static_cast<png_uint_32>(image.width);
+  header.height = static_cast<png_uint_32>(image.height);
+  header.format = PNG_FORMAT_RGB;
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(header);
+  std::string bytes(size, '\0');
+  if (png_image_write_to_memory(&header, bytes.data(), &size, 0, image.pixels.data(), 0, nullptr) == 0) {
+    throw Error(ErrorCode::kInvalidArgument, fmt::format("cannot make a PNG of a picture of {} x {}: {}", image.width,
+                                                         image.height, header.message));
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Image& image) {
+  write_file_atomically(path, encode_png(image));
 }
 
 }  // namespace convnext

@@ -2,50 +2,87 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
-#include <memory>
+#include <cstdint>
+#include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "convnext/image.h"
 #include "convnext/thread_pool.h"
+#include "io/dataset.h"
 
 namespace convnext {
 
-struct Sample {
-  std::filesystem::path path;
+struct HeldOut {
+  Dataset training;
+  Dataset held_out;
+};
+
+// Takes a part out of `dataset` to evaluate on: of each class `fraction` of its pictures, rounded, but at least one of
+// two or more, and never all. Which ones depends on the seed and on the data alone; both parts keep their order. Throws
+// Error (kInvalidArgument) unless `fraction` is in (0, 1).
+HeldOut hold_out(Dataset dataset, double fraction, std::uint64_t seed);
+
+// A quarter of the memory that this process may use; 2 GiB where that cannot be found out.
+std::size_t default_picture_memory();
+
+// What is kept of a picture, and what get() gives.
+enum class KeptPicture {
+  kResized,   // resized and cropped: the same view of it in every epoch
+  kOriginal,  // as decoded, for crops of the whole
+};
+
+struct PictureSourceOptions {
+  KeptPicture kept = KeptPicture::kResized;
+  std::size_t memory_limit = default_picture_memory();  // for the pictures that are kept, bytes
+};
+
+struct Example {
+  Image image;
   int label = 0;
 };
 
-struct Dataset {
-  std::vector<std::string> classes;
-  std::vector<Sample> samples;
-};
-
-// A folder of class folders. With `classes` the folders' names must be among them and give the labels; without, the
-// sorted names are the classes. Throws Error (kMismatch) with the folder that is not a known class.
-Dataset read_image_folder(const std::filesystem::path& root, std::span<const std::string> classes = {});
-
-// The pictures of a dataset, resized and cropped, before any augmentation. They are kept in memory when all of them
-// fit; otherwise each is decoded when it is asked for. get() may be called from any thread.
+// The pictures of a dataset before any augmentation. As many as fit are kept in memory, the first ones; each of the
+// others is decoded when it is asked for. All may be called from any thread.
 class PictureSource {
  public:
-  // Decodes what fits with the pool. A picture that cannot be decoded is left out of `samples()` and listed in
-  // `failures()` when the pictures are kept; otherwise get() throws.
+  // Decodes what will be kept, and looks at the header of all others, with the pool. Pictures that cannot be read are
+  // left out of `samples()` and listed in `failures()`. Throws Error (kDamaged) when none is left.
   PictureSource(Dataset dataset, const Preprocessing& preprocessing, ThreadPool& pool,
-                std::size_t memory_limit = std::size_t{2} << 30);
+                const PictureSourceOptions& options = {});
+  PictureSource(Dataset dataset, const Preprocessing& preprocessing, ThreadPool& pool, std::size_t memory_limit)
+      : PictureSource(std::move(dataset), preprocessing, pool,
+                      {.kept = KeptPicture::kResized, .memory_limit = memory_limit}) {}
 
   const std::vector<Sample>& samples() const { return dataset_.samples; }
   const Preprocessing& preprocessing() const { return preprocessing_; }
   const std::vector<std::string>& failures() const { return failures_; }
+  KeptPicture kept() const { return options_.kept; }
+  std::size_t pictures_in_memory() const { return kept_.size(); }
+
+  // The picture of samples()[index]. Throws Error when it is damaged behind its header and was not kept.
   Image get(std::size_t index) const;
+  // The same with its label, for training: in the place of a picture that cannot be read comes the next one that can.
+  // Throws Error (kDamaged) when a hundred in a row cannot.
+  Example example(std::size_t index) const;
+  // What example() could not read since the last call; each picture is told once.
+  std::vector<std::string> new_failures() const;
 
  private:
+  Image load(std::size_t index) const;
+  void leave_out(std::vector<std::string>& errors);
+
   Dataset dataset_;
   Preprocessing preprocessing_;
-  std::vector<Image> kept_;  // as samples(), or empty
+  PictureSourceOptions options_;
+  std::vector<Image> kept_;  // of the first samples
   std::vector<std::string> failures_;
+
+  mutable std::mutex mutex_;  // of what follows
+  mutable std::set<std::size_t> failed_later_;
+  mutable std::vector<std::string> new_failures_;
 };
 
 }  // namespace convnext

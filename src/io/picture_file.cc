@@ -1,0 +1,136 @@
+#include "io/picture_file.h"
+
+#include <fmt/format.h>
+#include <webp/decode.h>
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+#include "convnext/error.h"
+#include "io/file.h"
+#include "io/picture.h"
+
+namespace convnext {
+namespace {
+
+using namespace std::string_view_literals;
+
+std::uint32_t big_endian(std::span<const std::byte> bytes) {
+  std::uint32_t value = 0;
+  for (const std::byte byte : bytes) value = value << 8 | std::to_integer<std::uint32_t>(byte);
+  return value;
+}
+
+[[noreturn]] void throw_without_header(std::string_view name, std::string_view format) {
+  throw Error(ErrorCode::kDamaged, fmt::format("'{}' is a damaged {}: it ends before its size is told", name, format));
+}
+
+PictureHeader checked(PictureFormat format, std::int64_t width, std::int64_t height, std::string_view name,
+                      const DecodeLimits& limits) {
+  check_picture_size(width, height, name, limits);
+  return {.format = format, .width = static_cast<int>(width), .height = static_cast<int>(height)};
+}
+
+// The start of frame, behind any number of segments of other things (ITU-T T.81, B.1.1 and B.2.2).
+PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+  std::size_t at = 2;
+  while (at + 9 <= bytes.size()) {
+    const auto byte = [&](std::size_t i) { return std::to_integer<unsigned>(bytes[i]); };
+    // Bytes that are no marker are passed over, as libjpeg does, and a marker may have any number of FFs before it.
+    if (byte(at) != 0xff || byte(at + 1) == 0xff || byte(at + 1) == 0) {
+      ++at;
+      continue;
+    }
+    const unsigned marker = byte(at + 1);
+    const bool is_frame = marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+    if (is_frame) {
+      return checked(PictureFormat::kJpeg, big_endian(bytes.subspan(at + 7, 2)), big_endian(bytes.subspan(at + 5, 2)),
+                     name, limits);
+    }
+    const bool is_alone = marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8);
+    const bool is_end = marker == 0xd9 || marker == 0xda;
+    if (is_end) break;
+    at += is_alone ? 2 : 2 + std::max<std::size_t>(big_endian(bytes.subspan(at + 2, 2)), 2);
+  }
+  throw_without_header(name, "JPEG");
+}
+
+PictureHeader read_png_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+  constexpr std::size_t kWidthAt = 16;
+  if (bytes.size() < kWidthAt + 8) throw_without_header(name, "PNG");
+  return checked(PictureFormat::kPng, big_endian(bytes.subspan(kWidthAt, 4)),
+                 big_endian(bytes.subspan(kWidthAt + 4, 4)), name, limits);
+}
+
+PictureHeader read_webp_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+  int width = 0;
+  int height = 0;
+  const auto* const data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  if (WebPGetInfo(data, bytes.size(), &width, &height) == 0) throw_without_header(name, "WebP");
+  return checked(PictureFormat::kWebp, width, height, name, limits);
+}
+
+std::vector<std::byte> read_member(const PictureFile& picture, std::uint64_t bytes) {
+  std::vector<std::byte> buffer(static_cast<std::size_t>(bytes));
+  // Opened anew each time: a large data set has more archives than a process may keep open.
+  FileReader(picture.path).read(picture.offset, buffer);
+  return buffer;
+}
+
+}  // namespace
+
+std::string PictureFile::name() const {
+  return member.empty() ? path.string() : fmt::format("{}: {}", path.string(), member);
+}
+
+std::vector<std::byte> read_bytes(const PictureFile& picture) {
+  if (!picture.member.empty()) return read_member(picture, picture.size);
+  const MappedFile file = MappedFile::open(picture.path);
+  return {file.bytes().begin(), file.bytes().end()};
+}
+
+Image open_picture(const PictureFile& picture, const DecodeLimits& limits) {
+  if (picture.member.empty()) return Image::open(picture.path, limits);
+  return Image::decode(read_bytes(picture), picture.name(), limits);
+}
+
+std::string_view extension_of(PictureFormat format) {
+  switch (format) {
+    case PictureFormat::kJpeg:
+      return "jpg";
+    case PictureFormat::kPng:
+      return "png";
+    case PictureFormat::kWebp:
+      return "webp";
+  }
+  throw std::logic_error("extension_of: no such format");
+}
+
+PictureHeader read_picture_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("\xff\xd8\xff"sv)) return read_jpeg_header(bytes, name, limits);
+  if (text.starts_with("\x89PNG\r\n\x1a\n"sv)) return read_png_header(bytes, name, limits);
+  if (text.starts_with("RIFF"sv) && text.substr(std::min<std::size_t>(text.size(), 8)).starts_with("WEBP"sv)) {
+    return read_webp_header(bytes, name, limits);
+  }
+  Image::decode(bytes, name, limits);  // says what it is instead
+  throw std::logic_error("read_picture_header: Image::decode() reads a format that is unknown here");
+}
+
+PictureHeader read_picture_header(const PictureFile& picture, const DecodeLimits& limits) {
+  if (picture.member.empty()) {
+    const MappedFile file = MappedFile::open(picture.path);  // of which only what is looked at is read
+    return read_picture_header(file.bytes(), picture.name(), limits);
+  }
+  constexpr std::uint64_t kStart = 4096;
+  if (picture.size > kStart) {
+    try {
+      return read_picture_header(read_member(picture, kStart), picture.name(), limits);
+    } catch (const Error&) {  // a camera's notes may take up hundreds of kilobytes before the size
+    }
+  }
+  return read_picture_header(read_bytes(picture), picture.name(), limits);
+}
+
+}  // namespace convnext
