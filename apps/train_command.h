@@ -8,5 +8,6 @@ namespace convnext::apps {
 // `argv[0]` is the command's name. Throw UsageError or Error.
 ExitCode train_command(int argc, char** argv);
 ExitCode evaluate_command(int argc, char** argv);
+ExitCode pack_command(int argc, char** argv);
 
 }  // namespace convnext::apps

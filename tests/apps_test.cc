@@ -67,7 +67,7 @@ class Apps : public testing::Test {
 
   // A picture under this name, of which no two seeds are equal.
   std::string picture(std::string_view name, std::uint64_t seed = 1) {
-    write_png(folder_ / name, formula_picture(40, 30, seed));
+    write_picture(folder_ / name, formula_picture(40, 30, seed));
     return path(name);
   }
 
@@ -609,16 +609,17 @@ TEST_P(BadPictureTest, IsReportedByEveryCommandThatTakesPictures) {
 
 std::string first_half(const std::string& bytes) { return bytes.substr(0, bytes.size() / 2); }
 
-INSTANTIATE_TEST_SUITE_P(
-    Each, BadPictureTest,
-    testing::Values(BadPicture{"empty", ""}, BadPicture{"text", "Dear reader, this is a letter.\n"},
-                    BadPicture{"truncated_jpeg", small_jpeg().substr(0, 160)},
-                    BadPicture{"half_a_jpeg", first_half(small_jpeg())},
-                    BadPicture{"half_a_png", first_half(PngWriter::encode(formula_picture(40, 30, 1)))},
-                    BadPicture{"half_a_signature", "\x89PN"}, BadPicture{"png_of_no_width", PngWriter::file(0, 30, "")},
-                    BadPicture{"png_of_no_height", PngWriter::file(30, 0, "")},
-                    BadPicture{"png_of_60000_x_60000", PngWriter::file(60000, 60000, "x")}),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Each, BadPictureTest,
+                         testing::Values(BadPicture{"empty", ""},
+                                         BadPicture{"text", "Dear reader, this is a letter.\n"},
+                                         BadPicture{"truncated_jpeg", small_jpeg().substr(0, 160)},
+                                         BadPicture{"half_a_jpeg", first_half(small_jpeg())},
+                                         BadPicture{"half_a_png", first_half(encode_png(formula_picture(40, 30, 1)))},
+                                         BadPicture{"half_a_signature", "\x89PN"},
+                                         BadPicture{"png_of_no_width", png_that_promises(0, 30)},
+                                         BadPicture{"png_of_no_height", png_that_promises(30, 0)},
+                                         BadPicture{"png_of_60000_x_60000", png_that_promises(60000, 60000)}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST_F(Apps, MissingPicturesAndFoldersAreReported) {
   const std::string file = model();
@@ -631,8 +632,8 @@ TEST_F(Apps, MissingPicturesAndFoldersAreReported) {
 }
 
 TEST_F(Apps, APictureOfOnePixelIsAPicture) {
-  write_png(folder_ / "pixel.png", formula_picture(1, 1, 1));
-  write_png(folder_ / "line.png", formula_picture(300, 1, 1));
+  write_picture(folder_ / "pixel.png", formula_picture(1, 1, 1));
+  write_picture(folder_ / "line.png", formula_picture(300, 1, 1));
   EXPECT_EQ(run_json({"classify", path("pixel.png"), path("line.png"), "--model", model()}).size(), 2u);
 }
 

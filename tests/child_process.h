@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <stdexcept>
@@ -32,6 +33,8 @@ struct ChildOptions {
   std::filesystem::path folder;                    // its working folder
   std::map<std::string, std::string> environment;  // beside what this process has
   std::chrono::seconds limit = std::chrono::seconds(120);
+  // Asked again and again while it runs: a signal to send to it, or 0.
+  std::function<int()> signal = {};
 };
 
 // `arguments` begin with the program's path. Standard input is empty.
@@ -65,7 +68,15 @@ inline ChildResult run_child(const std::vector<std::string>& arguments, const Ch
       ::waitpid(child, &status, 0);
       break;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    const int signal = options.signal ? options.signal() : 0;
+    if (signal != 0) {
+      ::kill(child, signal);
+      if (signal == SIGKILL) {
+        ::waitpid(child, &status, 0);
+        break;
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(options.signal ? 0 : 2));
   }
   if (!result.timed_out && WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
   const auto text = [](const std::string& path) {

@@ -36,7 +36,7 @@ inline void draw_pictures(const std::filesystem::path& root, int count, std::uin
           }
         }
       }
-      write_png(root / (cross ? "cross" : "square") / fmt::format("{:04}.png", i), image);
+      write_picture(root / (cross ? "cross" : "square") / fmt::format("{:04}.png", i), image);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "convnext/image.h"
+#include "io/picture.h"
 
 namespace convnext {
 
@@ -19,64 +20,29 @@ inline void write_bytes(const std::filesystem::path& path, std::string_view byte
   if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
 }
 
-// PNG without compression (RFC 2083; stored blocks of RFC 1951): small pictures only, of up to 64 kB of pixels.
-class PngWriter {
- public:
-  static std::string encode(const Image& image) {
-    std::string rows;
-    const std::size_t row_bytes = static_cast<std::size_t>(image.width) * 3;
-    for (std::size_t y = 0; y < static_cast<std::size_t>(image.height); ++y) {
-      rows += '\0';  // no filter
-      rows.append(reinterpret_cast<const char*>(image.pixels.data()) + y * row_bytes, row_bytes);
-    }
-    return file(image.width, image.height, rows);
-  }
+// A PNG file in a folder that need not be there yet.
+inline void write_picture(const std::filesystem::path& path, const Image& image) {
+  std::filesystem::create_directories(path.parent_path());
+  write_png(path, image);
+}
 
-  // A whole file whose header promises width x height whatever `rows` holds.
-  static std::string file(int width, int height, const std::string& rows) {
-    if (rows.size() > 0xffff) throw std::invalid_argument("the picture does not fit one stored block");
-    std::string header = big_endian(static_cast<std::uint32_t>(width)) + big_endian(static_cast<std::uint32_t>(height));
-    header += std::string("\x08\x02\x00\x00\x00", 5);  // 8 bits a channel, RGB
-    const auto size = static_cast<std::uint16_t>(rows.size());
-    std::string stream("\x78\x01\x01", 3);
-    for (const int word : {int{size}, ~int{size}}) {
-      stream += {static_cast<char>(word & 0xff), static_cast<char>(word >> 8 & 0xff)};
-    }
-    stream += rows + big_endian(adler32(rows));
-    return std::string("\x89PNG\r\n\x1a\n", 8) + chunk("IHDR", header) + chunk("IDAT", stream) + chunk("IEND", "");
+// A PNG file of one pixel whose header promises width x height.
+inline std::string png_that_promises(std::uint32_t width, std::uint32_t height) {
+  const auto big_endian = [](std::uint32_t value) {
+    return std::string{static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
+                       static_cast<char>(value)};
+  };
+  std::string file = encode_png({.width = 1, .height = 1, .pixels = {0, 0, 0}});
+  // Signature, then the first chunk: length, "IHDR", sides, five more bytes, CRC of all from the name on.
+  constexpr std::size_t kName = 12, kSides = 16, kCrc = 29;
+  file.replace(kSides, 8, big_endian(width) + big_endian(height));
+  std::uint32_t crc = ~0u;
+  for (std::size_t i = kName; i < kCrc; ++i) {
+    crc ^= static_cast<unsigned char>(file[i]);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc % 2 == 0 ? 0 : 0xedb88320u);
   }
-
- private:
-  static std::string big_endian(std::uint32_t value) {
-    return {static_cast<char>(value >> 24), static_cast<char>(value >> 16 & 0xff), static_cast<char>(value >> 8 & 0xff),
-            static_cast<char>(value & 0xff)};
-  }
-
-  static std::uint32_t crc32(const std::string& bytes) {
-    std::uint32_t crc = 0xffffffffu;
-    for (const char c : bytes) {
-      crc ^= static_cast<unsigned char>(c);
-      for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xedb88320u : 0u);
-    }
-    return ~crc;
-  }
-
-  static std::uint32_t adler32(const std::string& bytes) {
-    std::uint32_t a = 1, b = 0;
-    for (const char c : bytes) {
-      a = (a + static_cast<unsigned char>(c)) % 65521;
-      b = (b + a) % 65521;
-    }
-    return b << 16 | a;
-  }
-
-  static std::string chunk(const std::string& kind, const std::string& data) {
-    return big_endian(static_cast<std::uint32_t>(data.size())) + kind + data + big_endian(crc32(kind + data));
-  }
-};
-
-inline void write_png(const std::filesystem::path& path, const Image& image) {
-  write_bytes(path, PngWriter::encode(image));
+  file.replace(kCrc, 4, big_endian(~crc));
+  return file;
 }
 
 // A grey 16x16 JPEG, of a diagonal ramp.

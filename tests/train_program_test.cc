@@ -1,8 +1,12 @@
 // `convnext train` from outside: what a recipe means, what bad input does, and that the result is a whole model.
 #include <gmock/gmock.h>
 
+#include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "core/hash.h"
 #include "io/file.h"
 #include "tests/child_process.h"
 #include "tests/drawn_pictures.h"
@@ -91,6 +95,200 @@ TEST_F(TrainProgram, ModelOnTheCommandLineReplacesTheRecipesNetworkWhole) {
   };
   EXPECT_EQ(depths("recipe"), "[1,1]");
   EXPECT_EQ(depths("whole"), "[1,1,1,1]");
+}
+
+// ---- runs that cannot be lost ---------------------------------------------------------------------------------------
+
+class InterruptedRun : public TrainProgram {
+ protected:
+  std::vector<std::string> arguments(const std::string& output, bool resume) const {
+    std::vector<std::string> all = {CONVNEXT_TRAIN_PROGRAM, "train", "data", "--output", output};
+    for (const char* argument : {"--model",
+                                 "test_convnext2",
+                                 "--resolution",
+                                 "16",
+                                 "--patch-size",
+                                 "2",
+                                 "--batch-size",
+                                 "4",
+                                 "--epochs",
+                                 "6",
+                                 "--warmup-epochs",
+                                 "1",
+                                 "--layer-scale-init",
+                                 "1",
+                                 "--ema-decay",
+                                 "0.5",
+                                 "--mixup",
+                                 "0.8",
+                                 "--auto-augment",
+                                 "rand-m9-mstd0.5-inc1",
+                                 "--checkpoint-minutes",
+                                 "0",
+                                 "--threads",
+                                 "1"}) {
+      all.emplace_back(argument);
+    }
+    if (resume) all.emplace_back("--resume");
+    return all;
+  }
+
+  ChildResult run_until(const std::string& output, const std::function<int()>& signal) {
+    return run_child(arguments(output, true), {.folder = folder_.path(), .environment = {}, .signal = signal});
+  }
+
+  // Of the newest checkpoint; -1 when there is none.
+  int newest_step(const std::string& output) const {
+    int newest = -1;
+    each_file(output, [&](const std::string& name) {
+      if (name.starts_with("step_")) newest = std::max(newest, std::stoi(name.substr(5)));
+    });
+    return newest;
+  }
+
+  bool is_writing(const std::string& output) const {
+    bool found = false;
+    each_file(output, [&](const std::string& name) { found |= name.ends_with(".part"); });
+    return found;
+  }
+
+  std::string model(const std::string& output) const { return read_text(folder_ / output / "model.safetensors"); }
+
+ private:
+  void each_file(const std::string& output, const std::function<void(const std::string&)>& visit) const {
+    std::error_code error;
+    std::filesystem::directory_iterator file(folder_ / output / "checkpoints", error);
+    for (; !error && file != std::filesystem::directory_iterator(); file.increment(error)) {
+      visit(file->path().filename().string());
+    }
+  }
+};
+
+TEST_F(InterruptedRun, EndsBitForBitTheSameThoughItIsKilledAgainAndAgain) {
+  ASSERT_EQ(run_child(arguments("whole", false), {.folder = folder_.path(), .environment = {}}).exit_code, 0);
+  int killed = 0, killed_while_writing = 0;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const int begin = newest_step("cut");
+    const bool while_writing = attempt % 2 == 0;
+    const auto moment = std::chrono::microseconds(mix(static_cast<std::uint64_t>(attempt)) % 4000);
+    const ChildResult result = run_until("cut", [&] {
+      if (newest_step("cut") < begin + 3) return 0;
+      if (while_writing) return is_writing("cut") ? SIGKILL : 0;
+      std::this_thread::sleep_for(moment);
+      return SIGKILL;
+    });
+    if (result.exit_code == 0) break;
+    ++killed;
+    killed_while_writing += while_writing;
+    ASSERT_EQ(result.exit_code, -1) << result.err;
+  }
+  EXPECT_GE(killed, 4);
+  EXPECT_GE(killed_while_writing, 2);
+  EXPECT_TRUE(model("cut") == model("whole"));
+}
+
+TEST_F(InterruptedRun, SavesAndStopsOnTheFirstSignalAndGoesOnFromThere) {
+  ASSERT_EQ(run_child(arguments("whole", false), {.folder = folder_.path(), .environment = {}}).exit_code, 0);
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const std::string name = signal == SIGTERM ? "terminated" : "interrupted";
+    bool sent = false;
+    const ChildResult result = run_until(name, [&] {
+      if (sent || newest_step(name) < 5) return 0;
+      sent = true;
+      return signal;
+    });
+    EXPECT_EQ(result.exit_code, 1) << result.err;
+    EXPECT_THAT(result.out, HasSubstr("--resume goes on from there"));
+    const ChildResult resumed = run_until(name, [] { return 0; });
+    EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+    EXPECT_THAT(resumed.out, HasSubstr("going on after"));
+    EXPECT_TRUE(model(name) == model("whole"));
+  }
+}
+
+TEST_F(InterruptedRun, EndsAtOnceOnTheSecondSignal) {
+  std::vector<std::string> slow = {CONVNEXT_TRAIN_PROGRAM,
+                                   "train",
+                                   "data",
+                                   "--output",
+                                   "slow",
+                                   "--model",
+                                   "convnext_tiny",
+                                   "--resolution",
+                                   "224",
+                                   "--batch-size",
+                                   "16",
+                                   "--epochs",
+                                   "100",
+                                   "--warmup-epochs",
+                                   "0",
+                                   "--threads",
+                                   "1"};
+  int signals = 0;
+  const ChildResult result = run_child(slow, {.folder = folder_.path(), .environment = {}, .signal = [&] {
+                                                if (!std::filesystem::exists(folder_ / "slow/samples.png")) return 0;
+                                                std::this_thread::sleep_for(std::chrono::milliseconds(100));
+                                                return ++signals <= 2 ? SIGINT : 0;
+                                              }});
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.exit_code, -1) << "a step of this run takes seconds, so only the second signal can have ended it";
+}
+
+TEST_F(InterruptedRun, SaysThatTheDiskIsFullAndKeepsTheLastCheckpoint) {
+  std::vector<std::string> all = arguments("run", false);
+  const ChildResult first = run_until("run", [&] { return newest_step("run") >= 3 ? SIGKILL : 0; });
+  ASSERT_EQ(first.exit_code, -1);
+  const int kept = newest_step("run");
+  // A limit on the size of files stands for a disk without room: writing fails in the same place.
+  std::string command = "trap '' XFSZ; ulimit -f 16; exec";
+  for (const std::string& argument : arguments("run", true)) command += " '" + argument + "'";
+  const ChildResult full =
+      run_child({"/bin/sh", "-c", command}, {.folder = folder_.path(), .environment = {}, .signal = {}});
+  EXPECT_EQ(full.exit_code, 1);
+  EXPECT_THAT(full.err, HasSubstr("run"));
+  EXPECT_EQ(newest_step("run"), kept);
+  EXPECT_EQ(run_until("run", [] { return 0; }).exit_code, 0);
+}
+
+TEST_F(TrainProgram, SaysBeforehandWhatARunWillDo) {
+  const ChildResult result = train(
+      {"--epochs", "5", "--warmup-epochs", "1", "--accumulate", "2", "--layer-decay", "0.5", "--dry-run", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto plan = nlohmann::json::parse(result.out);
+  EXPECT_EQ(plan["effective_batch"], 16);
+  EXPECT_EQ(plan["steps_an_epoch"], 1);
+  EXPECT_EQ(plan["steps"], 5);
+  ASSERT_EQ(plan["lr"].size(), 5u);
+  EXPECT_DOUBLE_EQ(plan["lr"][1].get<double>(), 4e-3);
+  EXPECT_GT(plan["seconds_a_step"].get<double>(), 0);
+  std::int64_t params = 0;
+  for (const auto& group : plan["groups"]) params += group["params"].get<std::int64_t>();
+  EXPECT_EQ(params, plan["params"]);
+  EXPECT_GT(plan["groups"].size(), 4u);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "dry-run"));
+
+  const ChildResult text = train({"--epochs", "5", "--warmup-epochs", "1", "--dry-run"});
+  EXPECT_THAT(text.out, HasSubstr("effective batch"));
+}
+
+TEST_F(TrainProgram, SaysWhereItDiffersFromAReference) {
+  ASSERT_EQ(train({"--epochs", "1", "--warmup-epochs", "0", "--output", "first"}).exit_code, 0);
+  const ChildResult result = train({"--epochs", "1", "--warmup-epochs", "0", "--lr", "1e-3", "--output", "second",
+                                    "--reference-log", "first/log.jsonl"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("unlike the reference"));
+  EXPECT_THAT(result.out, HasSubstr("learning rate"));
+}
+
+// Each recipe gets as far as the data, which is not there: its keys are known and its values go together.
+TEST_F(TrainProgram, KnowsEveryRecipeOfTheProject) {
+  int recipes = 0;
+  for (const auto& file : std::filesystem::directory_iterator(CONVNEXT_SOURCE_DIR "/recipes")) {
+    if (file.path().extension() != ".toml") continue;
+    ++recipes;
+    expect_failure(run({"train", "nowhere", "--config", file.path().string(), "--output", "run"}), 1, {"'nowhere'"});
+  }
+  EXPECT_GT(recipes, 25);
 }
 
 TEST_F(TrainProgram, RefusesWhatARecipeDoesNotKnow) {

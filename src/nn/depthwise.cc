@@ -1,6 +1,7 @@
 #include "nn/depthwise.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 
 #include "kernels/depthwise_gradient.h"
 #include "kernels/isa.h"
@@ -55,7 +56,8 @@ struct DepthwiseConvolution : torch::autograd::Function<DepthwiseConvolution> {
 }  // namespace
 
 torch::Tensor depthwise_convolution(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
-  const bool ours = x.device().is_cpu() && x.scalar_type() == torch::kFloat32 && at::GradMode::is_enabled();
+  const bool ours = x.device().is_cpu() && x.scalar_type() == torch::kFloat32 && at::GradMode::is_enabled() &&
+                    !at::autocast::is_autocast_enabled(at::kCPU);
   return ours ? DepthwiseConvolution::apply(x, weight, bias) : convolve(x, weight, bias);
 }
 

@@ -2,37 +2,58 @@
 //
 //   model.safetensors     the result: the moving average's weights when there is one
 //   best.safetensors      the weights with the best top-1 so far
-//   checkpoints/          everything needed to go on: epoch_0007.safetensors, the newest two
+//   checkpoints/          everything needed to go on: step_000001234.safetensors, the newest few
 //   settings.toml         the settings in effect; `train --config` takes it back
 //   log.jsonl             a JSON object an epoch
+//   samples.png           augmented pictures as the network sees them, drawn before the first step
+//   curves.svg            loss, top-1 and learning rate over the epochs
+//   tensorboard/          the same, and every step's loss, for TensorBoard
 #pragma once
 
 #include <torch/torch.h>
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "train/adamw.h"
 #include "train/moving_average.h"
+#include "train/optimizer.h"
 
 namespace convnext {
 
-// Where a run stands after an epoch.
+// What decides the last bits of a result beside the settings.
+struct TrainEnvironment {
+  int threads = 0;
+  std::string isa;       // of our own kernels
+  std::string libtorch;  // its version
+  std::string device;
+};
+
+// Where a run stands after an optimiser step.
 struct RunPosition {
   int epochs_done = 0;
-  std::int64_t steps = 0;
+  std::int64_t steps_of_epoch = 0;  // done of the epoch that comes next; 0 between epochs
+  std::int64_t steps = 0;           // of the whole run
+  double loss_sum = 0.0;            // over steps_of_epoch
   double best_top1 = -1.0;
   std::string settings;  // settings_to_json() of the run
   std::string card;      // card_to_json() of what it trains
+  TrainEnvironment environment;
+};
+
+// What changes from step to step. The objects are the live ones, not copies.
+struct RunParts {
+  Network& network;
+  MovingAverage* average;  // or null
+  Optimizer& optimizer;
 };
 
 class RunFolder {
  public:
   // Throws Error (kInvalidArgument) when the folder holds a run already and `resume` is not asked for.
-  RunFolder(std::filesystem::path path, bool resume);
+  RunFolder(std::filesystem::path path, bool resume, int keep_checkpoints);
 
   // Makes the folder. Throws Error (kIo) where that is not possible.
   void make() const;
@@ -41,23 +62,28 @@ class RunFolder {
   std::filesystem::path best_file() const { return path_ / "best.safetensors"; }
   std::filesystem::path settings_file() const { return path_ / "settings.toml"; }
   std::filesystem::path log_file() const { return path_ / "log.jsonl"; }
+  std::filesystem::path samples_file() const { return path_ / "samples.png"; }
+  std::filesystem::path curves_file() const { return path_ / "curves.svg"; }
+  std::filesystem::path tensorboard_folder() const { return path_ / "tensorboard"; }
 
-  // Writes the state after an epoch, then removes all but the newest two.
-  void save(const RunPosition& position, const Network& network, const MovingAverage* average, const AdamW& optimizer);
+  // Writes a checkpoint, then removes all but the newest few. When it throws, those that were there are intact.
+  void save(const RunPosition& position, const RunParts& parts);
 
-  // Takes the newest whole checkpoint back into its parts. Nothing when there is none yet. A damaged one is passed over
-  // for the one before it, and named in `skipped`. Throws Error (kMismatch) when `expected` differs from what the run
-  // began with: what, and both values.
-  std::optional<RunPosition> restore(const RunPosition& expected, Network& network, MovingAverage* average,
-                                     AdamW& optimizer, std::string& skipped) const;
+  // Takes a checkpoint back into its parts: `file`, or else the newest whole one of the folder, of which there may be
+  // none yet. A damaged one is passed over for the one before it, and named in `skipped`; a damaged `file` is an
+  // error. Throws Error (kMismatch) when settings or card differ from what the run began with: what, and both values.
+  std::optional<RunPosition> restore(const std::filesystem::path& file, const RunPosition& expected,
+                                     const RunParts& parts, std::string& skipped) const;
 
-  // Adds a line to the log; lines of epochs after `epochs_done` of a resumed run are cut off first by cut_log().
+  // Adds a line to the log.
   void append_log(const std::string& json);
-  void cut_log(int epochs_done);
+  // Cuts off the lines of steps after `steps`, which a resumed run will write again.
+  void cut_log(std::int64_t steps);
 
  private:
   std::vector<std::filesystem::path> checkpoints() const;  // newest first
   std::filesystem::path path_;
+  std::size_t keep_;
 };
 
 }  // namespace convnext

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
@@ -10,18 +11,24 @@
 
 #include "convnext/error.h"
 #include "engine/verify.h"
+#include "io/dataset.h"
 #include "io/file.h"
-#include "io/image_folder.h"
+#include "io/picture.h"
+#include "kernels/isa.h"
 #include "model/checkpoint.h"
-#include "model/formula.h"
-#include "train/adamw.h"
+#include "model/description.h"
+#include "plot/run_curves.h"
+#include "train/device.h"
 #include "train/evaluation.h"
+#include "train/initialization.h"
+#include "train/learner.h"
 #include "train/loader.h"
-#include "train/loss.h"
-#include "train/moving_average.h"
-#include "train/random.h"
+#include "train/reference_log.h"
 #include "train/run_folder.h"
+#include "train/run_log.h"
+#include "train/sample_sheet.h"
 #include "train/schedule.h"
+#include "train/tensorboard.h"
 
 namespace convnext {
 namespace {
@@ -36,7 +43,15 @@ Json to_json(const EvaluationResult& result) {
 }
 
 Json to_json(const EpochReport& report) {
-  Json json = {{"epoch", report.epoch}, {"steps", report.steps}, {"lr", report.lr}, {"train_loss", report.train_loss}};
+  Json json = {{"epoch", report.epoch},
+               {"epochs", report.epochs},
+               {"steps", report.steps},
+               {"steps_an_epoch", report.steps_an_epoch},
+               {"effective_batch", report.effective_batch},
+               {"ema_decay", report.ema_decay},
+               {"lr", report.lr},
+               {"train_loss", report.train_loss}};
+  if (report.gradient_norm > 0) json["gradient_norm"] = report.gradient_norm;
   if (report.model) json["model"] = to_json(*report.model);
   if (report.average) json["average"] = to_json(*report.average);
   json["seconds"] = report.seconds;
@@ -45,201 +60,415 @@ Json to_json(const EpochReport& report) {
   return json;
 }
 
+TrainEnvironment environment_of(const TrainSettings& settings, int threads) {
+  return {.threads = threads,
+          .isa = std::string(name_of(supported_isas().front())),
+          .libtorch = TORCH_VERSION,
+          .device = settings.device};
+}
+
+// What may make the last bits differ from those of the unbroken run; empty when nothing does.
+std::string environment_change(const TrainEnvironment& before, const TrainEnvironment& now) {
+  std::string changes;
+  const auto compare = [&](const char* what, const std::string& old, const std::string& current) {
+    if (old == current) return;
+    changes += fmt::format("{}{} {} in place of {}", changes.empty() ? "" : ", ", what, current, old);
+  };
+  compare("threads:", std::to_string(before.threads), std::to_string(now.threads));
+  compare("instruction set", before.isa, now.isa);
+  compare("libtorch", before.libtorch, now.libtorch);
+  compare("device", before.device, now.device);
+  return changes;
+}
+
 class Trainer {
  public:
   Trainer(const TrainSettings& settings, const TrainCallbacks& callbacks)
       : settings_(settings),
         callbacks_(callbacks),
-        pool_(settings.threads > 0 ? settings.threads : available_threads()),
-        folder_(settings.output, settings.resume) {
+        device_(open_device(settings.device)),
+        pool_(settings.threads > 0 ? settings.threads : available_threads()) {
     at::set_num_threads(pool_.threads());
     open_data();
-    build_network();
+    learner_ = std::make_unique<Learner>(settings_, card_, start_weights_, steps_an_epoch_, device_);
+    start_weights_ = {};
   }
 
-  void run(const std::string& settings_text) {
-    folder_.make();
-    write_file_atomically(folder_.settings_file(), settings_text);
-    RunPosition position = start_position();
-    if (position.epochs_done >= settings_.epochs) {
-      say(fmt::format("this run has done its {} epochs: nothing is left to do", settings_.epochs));
-      return;
-    }
-    const std::int64_t steps_an_epoch = EpochLoader::batches(training_->samples().size(), settings_.batch_size);
-    const auto lr = cosine_schedule(settings_.lr, settings_.min_lr, steps_an_epoch * settings_.epochs,
-                                    steps_an_epoch * settings_.warmup_epochs);
-    while (position.epochs_done < settings_.epochs) {
-      EpochReport report = train_epoch(position, lr, steps_an_epoch);
-      evaluate_epoch(report);
-      ++position.epochs_done;
-      position.steps = report.steps;
-      keep_results(report, position);
-      if (callbacks_.epoch) callbacks_.epoch(report);
-    }
-  }
+  RunEnd run(const std::string& settings_text);
+  TrainPlan plan();
 
  private:
   void say(const std::string& line) const {
     if (callbacks_.message) callbacks_.message(line);
   }
 
-  void open_data() {
-    const std::filesystem::path train_folder = settings_.data / "train";
-    Dataset training = read_image_folder(train_folder);
-    card_ = card_of(settings_, training.classes);
-    const std::filesystem::path held_out = split_folder(settings_.data, {"val", "test"});
-    if (held_out != settings_.data) {
-      validation_ = open_source(read_image_folder(held_out, training.classes), held_out);
-    } else {
-      say(fmt::format("'{}' has neither val nor test: the run goes on without evaluation", settings_.data.string()));
-    }
-    training_ = open_source(std::move(training), train_folder);
-    if (training_->samples().size() < static_cast<std::size_t>(settings_.batch_size)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("'{}' has {} pictures, fewer than one batch of {}: lower --batch-size",
-                              train_folder.string(), training_->samples().size(), settings_.batch_size));
-    }
-  }
-
-  std::unique_ptr<PictureSource> open_source(Dataset dataset, const std::filesystem::path& folder) {
-    auto source = std::make_unique<PictureSource>(std::move(dataset), card_.preprocessing, pool_);
-    for (const std::string& failure : source->failures()) say("left out: " + failure);
-    say(fmt::format("{}: {} pictures of {} classes{}", folder.string(), source->samples().size(), card_.labels.size(),
-                    source->failures().empty() ? "" : fmt::format(", {} left out", source->failures().size())));
-    return source;
-  }
-
-  void build_network() {
-    network_ = make_network(card_.network, settings_.drop_path);
-    load_weights(*network_, random_weights(card_.network, settings_.seed,
-                                           {.layer_scale = static_cast<float>(settings_.layer_scale_init),
-                                            .head_scale = static_cast<float>(settings_.head_init_scale)}));
-    optimizer_ = std::make_unique<AdamW>(parameter_groups(*network_, card_.network, settings_.weight_decay));
-    if (settings_.ema_decay > 0) {
-      average_ = std::make_unique<MovingAverage>(*network_, make_network(card_.network), settings_.ema_decay);
-    }
-  }
-
-  RunPosition start_position() {
-    RunPosition position{.settings = settings_to_json(settings_), .card = card_to_json(card_)};
-    if (!settings_.resume) return position;
-    std::string skipped;
-    const auto restored = folder_.restore(position, *network_, average_.get(), *optimizer_, skipped);
-    if (!skipped.empty()) say("passed over a damaged checkpoint: " + skipped);
-    if (!restored) {
-      say("no checkpoint yet: the run begins at the beginning");
-      folder_.cut_log(0);
-      return position;
-    }
-    say(fmt::format("going on after epoch {}", restored->epochs_done));
-    folder_.cut_log(restored->epochs_done);
-    return *restored;
-  }
-
-  EpochReport train_epoch(const RunPosition& position, const std::vector<double>& lr, std::int64_t steps_an_epoch) {
-    const Clock::time_point start = Clock::now();
-    EpochReport report;
-    report.epoch = position.epochs_done + 1;
-    report.epochs = settings_.epochs;
-    report.steps = position.steps;
-    const LoaderOptions options{
-        .batch_size = settings_.batch_size,
-        .workers = settings_.workers,
-        .seed = settings_.seed,
-        .augmentation = {.flip_probability = settings_.flip ? 0.5 : 0.0,
-                         .crop_padding = crop_padding_of(settings_, card_.preprocessing.resolution)}};
-    EpochLoader loader(*training_, options, position.epochs_done);
-    network_->train();
-    double waited = 0.0;
-    for (std::int64_t step = 1; step <= steps_an_epoch; ++step) {
-      const Clock::time_point asked = Clock::now();
-      const Batch batch = *loader.next();
-      waited += seconds_since(asked);
-      report.lr = lr[static_cast<std::size_t>(report.steps)];
-      const double loss = train_step(batch, report.lr, report.steps);
-      ++report.steps;
-      report.train_loss += loss;
-      if (callbacks_.step) callbacks_.step({report.epoch, step, steps_an_epoch, loss, report.lr});
-    }
-    report.train_loss /= static_cast<double>(steps_an_epoch);
-    report.seconds = seconds_since(start);
-    report.pictures_per_second = static_cast<double>(steps_an_epoch * settings_.batch_size) / report.seconds;
-    report.waited = waited / report.seconds;
-    return report;
-  }
-
-  double train_step(const Batch& batch, double lr, std::int64_t step) {
-    const std::uint64_t drop_path_key = mix(settings_.seed + static_cast<std::uint64_t>(step));
-    const torch::Tensor logits = network_->forward(batch.pictures, drop_path_key).logits;
-    const torch::Tensor loss = smoothed_cross_entropy(logits, batch.targets, settings_.label_smoothing);
-    const double value = loss.item<double>();
-    if (!std::isfinite(value)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("the loss is {} at step {} with a learning rate of {:.3g}: lower --lr or lengthen "
-                              "--warmup-epochs; the last checkpoint is intact",
-                              value, step + 1, lr));
-    }
-    optimizer_->zero_grad();
-    loss.backward();
-    optimizer_->step(lr);
-    if (average_) average_->update();
-    return value;
-  }
-
-  void evaluate_epoch(EpochReport& report) {
-    if (!validation_) return;
-    report.model = evaluate_network(*network_);
-    if (average_) report.average = evaluate_network(average_->network());
-  }
-
-  EvaluationResult evaluate_network(Network& network) {
-    constexpr int kBatch = 250;
-    const ClassificationMetrics metrics = evaluate(network, *validation_, class_count(card_.network), kBatch);
-    return {metrics.top1(), metrics.top5(), metrics.loss()};
-  }
-
-  void keep_results(const EpochReport& report, RunPosition& position) {
-    const auto& result = average_ ? report.average : report.model;
-    const bool best = result && result->top1 > position.best_top1;
-    if (best) position.best_top1 = result->top1;
-    folder_.append_log(to_json(report).dump());
-    folder_.save(position, *network_, average_.get(), *optimizer_);
-    write_model(folder_.model_file(), report, result);
-    if (best) write_model(folder_.best_file(), report, result);
-  }
-
+  void open_data();
+  std::unique_ptr<PictureSource> open_source(Dataset dataset, const std::string& name, KeptPicture kept);
+  RunPosition start_position(RunFolder& folder);
+  EpochLoader loader_from(const RunPosition& position) const;
+  std::vector<Batch> next_batches(EpochLoader& loader) const;
+  void compare_with_reference();
+  void draw_samples(const RunFolder& folder);
+  // False when it was stopped before the end of the epoch.
+  bool train_epoch(RunFolder& folder, RunPosition& position, EpochReport& report);
+  void evaluate_epoch(EpochReport& report);
+  EvaluationResult evaluate_network(Network& network);
+  void keep_results(RunFolder& folder, const EpochReport& report, RunPosition& position);
   void write_model(const std::filesystem::path& path, const EpochReport& report,
-                   const std::optional<EvaluationResult>& result) {
-    const WeightStore weights = copy_weights(average_ ? average_->network() : *network_);
-    Json training = Json::parse(settings_to_json(settings_));
-    training["train_pictures"] = training_->samples().size();
-    training["epochs_done"] = report.epoch;
-    if (result) {
-      training["result"] = to_json(*result);
-      training["result"]["pictures"] = validation_->samples().size();
-    }
-    Card card = card_;
-    card.training = training.dump();
-    card.check = make_check_vector(card, weights);
-    write_checkpoint(path, card, weights);
-  }
+                   const std::optional<EvaluationResult>& result);
+  void draw_curves(const RunFolder& folder);
 
   const TrainSettings& settings_;
   const TrainCallbacks& callbacks_;
+  torch::Device device_;
   ThreadPool pool_;
-  RunFolder folder_;
   Card card_;
+  WeightStore start_weights_;
   std::unique_ptr<PictureSource> training_, validation_;
-  std::shared_ptr<Network> network_;
-  std::unique_ptr<AdamW> optimizer_;
-  std::unique_ptr<MovingAverage> average_;
+  std::int64_t steps_an_epoch_ = 0;
+  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<TensorBoardWriter> tensorboard_;
+  std::optional<RunLog> reference_;
 };
+
+void Trainer::open_data() {
+  const auto train_split = find_training_split(settings_.data);
+  if (!train_split) {
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("'{}' has neither a folder 'train' nor shards of that name", settings_.data.string()));
+  }
+  Dataset training = open_dataset(*train_split);
+  std::optional<Dataset> held_out;
+  std::string held_out_name;
+  if (const auto split = find_held_out_split(settings_.data)) {
+    held_out = open_dataset(*split, training.classes);
+    held_out_name = split->name();
+  } else if (settings_.hold_out > 0) {
+    HeldOut parts = hold_out(std::move(training), settings_.hold_out, settings_.seed);
+    training = std::move(parts.training);
+    held_out = std::move(parts.held_out);
+    held_out_name = "held out of " + train_split->name();
+  } else {
+    say(
+        fmt::format("'{}' has neither val nor test: the run goes on without evaluation (--hold-out 0.1 would keep a "
+                    "tenth of train for it)",
+                    settings_.data.string()));
+  }
+
+  TrainStart start = start_of(settings_, training.classes);
+  card_ = std::move(start.card);
+  start_weights_ = std::move(start.weights);
+  if (!start.note.empty()) say(start.note);
+  if (held_out) validation_ = open_source(std::move(*held_out), held_out_name, KeptPicture::kResized);
+  const bool crops = settings_.augmentation.crop == TrainCrop::kRandomResized;
+  training_ =
+      open_source(std::move(training), train_split->name(), crops ? KeptPicture::kOriginal : KeptPicture::kResized);
+  steps_an_epoch_ = steps_per_epoch(static_cast<std::int64_t>(training_->samples().size()), settings_.batch_size,
+                                    settings_.accumulate);
+  if (steps_an_epoch_ == 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' has {} pictures, fewer than one batch of {}: lower --batch-size{}",
+                            train_split->name(), training_->samples().size(), settings_.effective_batch(),
+                            settings_.accumulate > 1 ? " or --accumulate" : ""));
+  }
+}
+
+std::unique_ptr<PictureSource> Trainer::open_source(Dataset dataset, const std::string& name, KeptPicture kept) {
+  PictureSourceOptions options{.kept = kept};
+  if (settings_.cache_gigabytes) options.memory_limit = static_cast<std::size_t>(*settings_.cache_gigabytes * 1e9);
+  auto source = std::make_unique<PictureSource>(std::move(dataset), card_.preprocessing, pool_, options);
+  for (const std::string& failure : source->failures()) say("left out: " + failure);
+  say(fmt::format("{}: {} pictures of {} classes{}", name, source->samples().size(), card_.labels.size(),
+                  source->failures().empty() ? "" : fmt::format(", {} left out", source->failures().size())));
+  return source;
+}
+
+RunEnd Trainer::run(const std::string& settings_text) {
+  RunFolder folder(settings_.output, settings_.resume, settings_.keep_checkpoints);
+  if (!settings_.reference_log.empty()) compare_with_reference();
+  folder.make();
+  write_file_atomically(folder.settings_file(), settings_text);
+  RunPosition position = start_position(folder);
+  if (position.epochs_done >= settings_.epochs) {
+    say(fmt::format("this run has done its {} epochs: nothing is left to do", settings_.epochs));
+    return RunEnd::kFinished;
+  }
+  tensorboard_ = std::make_unique<TensorBoardWriter>(folder.tensorboard_folder(), position.steps + 1);
+  if (position.steps == 0) {
+    tensorboard_->text("settings", 0, settings_text);
+    draw_samples(folder);
+  }
+  while (position.epochs_done < settings_.epochs) {
+    EpochReport report;
+    if (!train_epoch(folder, position, report)) {
+      say(fmt::format("stopped after step {} of epoch {}, which is saved: --resume goes on from there",
+                      position.steps_of_epoch, position.epochs_done + 1));
+      return RunEnd::kStopped;
+    }
+    evaluate_epoch(report);
+    ++position.epochs_done;
+    position.steps_of_epoch = 0;
+    position.loss_sum = 0.0;
+    keep_results(folder, report, position);
+    if (callbacks_.epoch) callbacks_.epoch(report);
+  }
+  draw_curves(folder);
+  return RunEnd::kFinished;
+}
+
+RunPosition Trainer::start_position(RunFolder& folder) {
+  RunPosition position;
+  position.settings = settings_to_json(settings_);
+  position.card = card_to_json(card_);
+  position.environment = environment_of(settings_, pool_.threads());
+  if (!settings_.resume) return position;
+  std::string skipped;
+  const auto restored = folder.restore(settings_.resume_from, position, learner_->parts(), skipped);
+  if (!skipped.empty()) say("passed over a damaged checkpoint: " + skipped);
+  if (!restored) {
+    say("no checkpoint yet: the run begins at the beginning");
+    folder.cut_log(0);
+    return position;
+  }
+  folder.cut_log(restored->steps);
+  if (restored->epochs_done < settings_.epochs) {
+    say(restored->steps_of_epoch == 0
+            ? fmt::format("going on after epoch {}", restored->epochs_done)
+            : fmt::format("going on after step {} of epoch {}", restored->steps_of_epoch, restored->epochs_done + 1));
+  }
+  const std::string change = environment_change(restored->environment, position.environment);
+  if (!change.empty()) say("the run will not end bit for bit as it would have: it goes on with " + change);
+  RunPosition result = *restored;
+  result.environment = position.environment;
+  return result;
+}
+
+EpochLoader Trainer::loader_from(const RunPosition& position) const {
+  return {*training_,
+          {.batch_size = settings_.batch_size,
+           .workers = settings_.workers,
+           .seed = settings_.seed,
+           .augmentation = augmentation_of(settings_, card_.preprocessing.resolution)},
+          position.epochs_done,
+          position.steps_of_epoch * settings_.accumulate};
+}
+
+std::vector<Batch> Trainer::next_batches(EpochLoader& loader) const {
+  std::vector<Batch> batches;
+  for (int i = 0; i < settings_.accumulate; ++i) batches.push_back(loader.next().value());
+  return batches;
+}
+
+void Trainer::compare_with_reference() {
+  reference_ = read_run_log(settings_.reference_log);
+  const RunPlan plan{
+      .epochs = settings_.epochs,
+      .steps_an_epoch = steps_an_epoch_,
+      .effective_batch = settings_.effective_batch(),
+      .ema_decay = settings_.ema_decay,
+      .parameters = count_cost(card_.network, card_.preprocessing.resolution, card_.preprocessing.resolution).params,
+      .lr = learner_->learning_rates()};
+  for (const std::string& line : differences(*reference_, plan)) say("unlike the reference: " + line);
+}
+
+// The first batch as the network will see it, mixed and erased.
+void Trainer::draw_samples(const RunFolder& folder) {
+  constexpr std::int64_t kMostPictures = 32;
+  EpochLoader loader = loader_from({});
+  const Batch batch = *loader.next();
+  const torch::Tensor pictures =
+      learner_->prepared(batch, 0, 0).pictures.to(torch::kCPU).permute({0, 2, 3, 1}).contiguous();
+  const std::int64_t count = std::min(kMostPictures, pictures.size(0));
+  const std::vector<Image> images =
+      denormalize({pictures.const_data_ptr<float>(), static_cast<std::size_t>(count * pictures[0].numel())},
+                  static_cast<int>(pictures.size(2)), static_cast<int>(pictures.size(1)), card_.preprocessing);
+  const Image sheet = sample_sheet(images, /*columns=*/8);
+  write_png(folder.samples_file(), sheet);
+  tensorboard_->image("samples", 0, sheet);
+  say(fmt::format("{} shows pictures of the first batch as the network sees them", folder.samples_file().string()));
+}
+
+bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport& report) {
+  const Clock::time_point start = Clock::now();
+  Clock::time_point saved = start;
+  report = {};
+  report.epoch = position.epochs_done + 1;
+  report.epochs = settings_.epochs;
+  report.steps_an_epoch = steps_an_epoch_;
+  report.effective_batch = settings_.effective_batch();
+  report.ema_decay = settings_.ema_decay;
+  EpochLoader loader = loader_from(position);
+  learner_->network().train();
+  const std::int64_t first = position.steps_of_epoch;
+  double waited = 0.0;
+  while (position.steps_of_epoch < steps_an_epoch_) {
+    const Clock::time_point asked = Clock::now();
+    const std::vector<Batch> batches = next_batches(loader);
+    waited += seconds_since(asked);
+    for (const std::string& failure : training_->new_failures()) say("in its place comes another picture: " + failure);
+    const StepResult result = learner_->step(batches, position.steps, *training_);
+    ++position.steps;
+    ++position.steps_of_epoch;
+    position.loss_sum += result.loss;
+    report.lr = result.lr;
+    report.gradient_norm = result.gradient_norm;
+    tensorboard_->scalar("train/loss", position.steps, result.loss);
+    tensorboard_->scalar("train/lr", position.steps, result.lr);
+    if (result.gradient_norm > 0) tensorboard_->scalar("train/gradient_norm", position.steps, result.gradient_norm);
+    if (callbacks_.step) {
+      callbacks_.step({report.epoch, position.steps_of_epoch, steps_an_epoch_, result.loss, result.lr});
+    }
+    const bool stop = callbacks_.should_stop && callbacks_.should_stop();
+    const bool epoch_ends = position.steps_of_epoch == steps_an_epoch_;
+    if (stop || (!epoch_ends && seconds_since(saved) >= 60 * settings_.checkpoint_minutes)) {
+      folder.save(position, learner_->parts());
+      saved = Clock::now();
+    }
+    if (stop) return false;
+  }
+  report.steps = position.steps;
+  report.lr = learner_->learning_rates().at(static_cast<std::size_t>(position.steps - 1));
+  report.train_loss = position.loss_sum / static_cast<double>(steps_an_epoch_);
+  report.seconds = seconds_since(start);
+  report.pictures_per_second =
+      static_cast<double>((steps_an_epoch_ - first) * settings_.effective_batch()) / report.seconds;
+  report.waited = waited / report.seconds;
+  return true;
+}
+
+void Trainer::evaluate_epoch(EpochReport& report) {
+  if (!validation_) return;
+  report.model = evaluate_network(learner_->network());
+  if (learner_->average()) report.average = evaluate_network(learner_->average()->network());
+}
+
+EvaluationResult Trainer::evaluate_network(Network& network) {
+  // The official loop's validation batch: no gradients are kept, so it may be larger.
+  const int batch_size = std::max(1, settings_.batch_size * 3 / 2);
+  EvaluationOptions options;
+  options.pool = &pool_;
+  const ClassificationMetrics metrics =
+      evaluate(network, *validation_, class_count(card_.network), batch_size, options);
+  return {metrics.top1(), metrics.top5(), metrics.loss()};
+}
+
+void Trainer::keep_results(RunFolder& folder, const EpochReport& report, RunPosition& position) {
+  const auto& result = learner_->average() ? report.average : report.model;
+  const bool best = result && result->top1 > position.best_top1;
+  if (best) position.best_top1 = result->top1;
+  folder.append_log(to_json(report).dump());
+  folder.save(position, learner_->parts());
+  write_model(folder.model_file(), report, result);
+  if (best) write_model(folder.best_file(), report, result);
+
+  tensorboard_->scalar("epoch/train_loss", report.steps, report.train_loss);
+  tensorboard_->scalar("epoch/pictures_per_second", report.steps, report.pictures_per_second);
+  tensorboard_->scalar("epoch/waited", report.steps, report.waited);
+  const auto evaluated = [&](const std::string& name, const std::optional<EvaluationResult>& metrics) {
+    if (!metrics) return;
+    tensorboard_->scalar(name + "/top1", report.steps, metrics->top1);
+    tensorboard_->scalar(name + "/top5", report.steps, metrics->top5);
+    tensorboard_->scalar(name + "/loss", report.steps, metrics->loss);
+  };
+  evaluated("model", report.model);
+  evaluated("average", report.average);
+  if (!reference_) return;
+  if (const auto line = loss_warning(*reference_, report.epoch, report.train_loss))
+    say("unlike the reference: " + *line);
+}
+
+void Trainer::write_model(const std::filesystem::path& path, const EpochReport& report,
+                          const std::optional<EvaluationResult>& result) {
+  const WeightStore weights = copy_weights(learner_->average() ? learner_->average()->network() : learner_->network());
+  Json training = Json::parse(settings_to_json(settings_));
+  training["train_pictures"] = training_->samples().size();
+  training["epochs_done"] = report.epoch;
+  if (result) {
+    training["result"] = to_json(*result);
+    training["result"]["pictures"] = validation_->samples().size();
+  }
+  Card card = card_;
+  card.training = training.dump();
+  card.check = make_check_vector(card, weights);
+  write_checkpoint(path, card, weights);
+}
+
+// A run without a plot is a whole run: gnuplot may not be installed.
+void Trainer::draw_curves(const RunFolder& folder) {
+  try {
+    write_curves(folder.curves_file(), card_.architecture, curves_of(read_run_log(folder.log_file())));
+    say(fmt::format("{} shows the run's curves", folder.curves_file().string()));
+  } catch (const Error& error) {
+    say(fmt::format("the run's curves were not drawn: {}", error.what()));
+  }
+}
+
+TrainPlan Trainer::plan() {
+  const NetworkCost cost = count_cost(card_.network, card_.preprocessing.resolution, card_.preprocessing.resolution);
+  TrainPlan plan;
+  plan.architecture = card_.architecture;
+  plan.classes = class_count(card_.network);
+  plan.resolution = card_.preprocessing.resolution;
+  plan.params = cost.params;
+  plan.gmac = cost.gmac;
+  plan.train_pictures = static_cast<std::int64_t>(training_->samples().size());
+  plan.held_out_pictures = validation_ ? static_cast<std::int64_t>(validation_->samples().size()) : 0;
+  plan.batch_size = settings_.batch_size;
+  plan.accumulate = settings_.accumulate;
+  plan.steps_an_epoch = steps_an_epoch_;
+  plan.steps = steps_an_epoch_ * settings_.epochs;
+  for (int epoch = 0; epoch < settings_.epochs; ++epoch) {
+    plan.lr.push_back(learner_->learning_rates().at(static_cast<std::size_t>(epoch * steps_an_epoch_)));
+  }
+  std::int64_t trained = 0;
+  for (const ParameterGroup& group : learner_->optimizer().groups()) {
+    TrainPlan::Group& row = plan.groups.emplace_back();
+    row.name = group.name;
+    row.weight_decay = group.weight_decay;
+    row.lr_scale = group.lr_scale;
+    for (const torch::Tensor& parameter : group.parameters) {
+      ++row.tensors;
+      row.params += parameter.numel();
+    }
+    trained += row.params;
+  }
+  plan.frozen_params = cost.params - trained;
+  const std::int64_t moments = settings_.optimizer == OptimizerKind::kAdamW ? 2 : 1;
+  plan.state_bytes = sizeof(float) * static_cast<std::uint64_t>(cost.params * (settings_.ema_decay > 0 ? 2 : 1) +
+                                                                trained * (1 + moments));
+
+  // The first step pays for memory that the next ones find ready.
+  constexpr int kMostSteps = 10;
+  constexpr double kMostSeconds = 10.0;
+  EpochLoader loader = loader_from({});
+  const std::vector<Batch> batches = next_batches(loader);
+  learner_->network().train();
+  learner_->step(batches, 0, *training_);
+  const Clock::time_point start = Clock::now();
+  int steps = 0;
+  do {
+    learner_->step(batches, 0, *training_);
+    ++steps;
+  } while (steps < kMostSteps && seconds_since(start) < kMostSeconds);
+  plan.seconds_a_step = seconds_since(start) / steps;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  plan.resident_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  return plan;
+}
 
 }  // namespace
 
-void train(const TrainSettings& settings, const std::string& settings_text, const TrainCallbacks& callbacks) {
+RunEnd train(const TrainSettings& settings, const std::string& settings_text, const TrainCallbacks& callbacks) {
   validate(settings);
-  Trainer(settings, callbacks).run(settings_text);
+  // Before the data is read, which may take a while.
+  RunFolder(settings.output, settings.resume, settings.keep_checkpoints);
+  return Trainer(settings, callbacks).run(settings_text);
+}
+
+TrainPlan plan_training(const TrainSettings& settings, const TrainCallbacks& callbacks) {
+  validate(settings);
+  return Trainer(settings, callbacks).plan();
 }
 
 }  // namespace convnext

@@ -1,0 +1,90 @@
+#include "train/initialization.h"
+
+#include <fmt/format.h>
+
+#include "model/checkpoint.h"
+#include "model/formula.h"
+#include "model/registry.h"
+#include "model/tensors.h"
+
+namespace convnext {
+namespace {
+
+constexpr std::string_view kDefaultModel = "convnext_tiny";
+
+bool is_classifier(const std::string& name) { return name.starts_with("head.fc."); }
+
+void set_labels(Card& card, const std::vector<std::string>& labels) {
+  set_class_count(card.network, static_cast<int>(labels.size()));
+  validate(card.network);
+  card.labels = labels;
+}
+
+void set_preprocessing(Card& card, const TrainSettings& settings) {
+  if (settings.resolution > 0) card.preprocessing.resolution = settings.resolution;
+  card.preprocessing.crop_fraction = settings.crop_fraction.value_or(1.0);
+  if (settings.crop_mode) card.preprocessing.crop_mode = *settings.crop_mode;
+}
+
+Card card_of_architecture(const TrainSettings& settings, const std::vector<std::string>& labels) {
+  const RegistryEntry& entry = architecture(settings.model.empty() ? kDefaultModel : settings.model);
+  Card card;
+  card.architecture = entry.name;
+  card.network = with_overrides(entry.network, settings.overrides);
+  card.preprocessing = entry.preprocessing;
+  card.license = settings.license;
+  set_labels(card, labels);
+  set_preprocessing(card, settings);
+  return card;
+}
+
+// The card of a run that begins from `file`: its network and its colours, our classes.
+Card card_of_file(const Checkpoint& file, const TrainSettings& settings, const std::vector<std::string>& labels) {
+  Card card;
+  card.architecture = file.card.architecture;
+  card.network = file.card.network;
+  card.preprocessing = file.card.preprocessing;
+  card.license = settings.license.empty() ? file.card.license : settings.license;
+  set_labels(card, labels);
+  set_preprocessing(card, settings);
+  return card;
+}
+
+Tensor as_float32(const ConstTensorView& view) { return converted(view, DType::kF32); }
+
+}  // namespace
+
+Card card_of(const TrainSettings& settings, const std::vector<std::string>& labels) {
+  if (settings.init.empty()) return card_of_architecture(settings, labels);
+  return card_of_file(read_checkpoint(settings.init, settings.model), settings, labels);
+}
+
+TrainStart start_of(const TrainSettings& settings, const std::vector<std::string>& labels) {
+  const Initialisation initialisation{.layer_scale = static_cast<float>(settings.layer_scale_init),
+                                      .head_scale = static_cast<float>(settings.head_init_scale)};
+  TrainStart start;
+  if (settings.init.empty()) {
+    start.card = card_of_architecture(settings, labels);
+    start.weights = random_weights(start.card.network, settings.seed, initialisation);
+    return start;
+  }
+
+  const Checkpoint file = read_checkpoint(settings.init, settings.model);
+  start.card = card_of_file(file, settings, labels);
+  const int classes = class_count(file.card.network);
+  const bool same_classes =
+      classes == static_cast<int>(labels.size()) && (file.card.labels.empty() || file.card.labels == labels);
+  const WeightStore fresh = random_weights(start.card.network, settings.seed, initialisation);
+  for (const TensorSpec& spec : tensor_specs(start.card.network)) {
+    const bool is_new = is_classifier(spec.name) && !same_classes;
+    start.weights.add(spec.name, as_float32((is_new ? fresh : file.weights).at(spec.name)));
+  }
+  start.note =
+      fmt::format("beginning from '{}' ({}); its classifier is {}", file.path.string(), start.card.architecture,
+                  same_classes ? "kept"
+                               : fmt::format("new: {} classes in place of {}", labels.size(),
+                                             classes == 0 ? "none" : std::to_string(classes)));
+  return start;
+}
+
+}  // namespace convnext

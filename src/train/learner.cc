@@ -1,0 +1,123 @@
+#include "train/learner.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "convnext/error.h"
+#include "core/hash.h"
+#include "train/adamw.h"
+#include "train/autocast.h"
+#include "train/gradient_clip.h"
+#include "train/loss.h"
+#include "train/mixup.h"
+#include "train/non_finite.h"
+#include "train/parameter_groups.h"
+#include "train/random.h"
+#include "train/schedule.h"
+#include "train/sgd.h"
+
+namespace convnext {
+namespace {
+
+std::unique_ptr<Optimizer> make_optimizer(const TrainSettings& s, std::vector<ParameterGroup> groups) {
+  if (s.optimizer == OptimizerKind::kSgd) return std::make_unique<Sgd>(std::move(groups), SgdOptions{s.momentum});
+  return std::make_unique<AdamW>(std::move(groups),
+                                 AdamWOptions{.beta1 = s.beta1, .beta2 = s.beta2, .epsilon = s.epsilon});
+}
+
+std::vector<double> learning_rate_table(const TrainSettings& s, std::int64_t steps_an_epoch) {
+  const std::int64_t steps = steps_an_epoch * s.epochs;
+  const Warmup warmup{.steps = steps_an_epoch * s.warmup_epochs, .start = s.warmup_lr};
+  if (s.schedule == ScheduleKind::kCosine) return cosine_schedule(s.lr, s.min_lr, steps, warmup);
+  return step_schedule(s.lr, s.step_factor, steps_an_epoch * s.step_epochs, steps, warmup);
+}
+
+// What random numbers of a step are drawn for; keys of the loader and of augmentation begin with smaller numbers.
+constexpr std::uint64_t kMixPurpose = 100;
+
+}  // namespace
+
+Learner::Learner(const TrainSettings& settings, const Card& card, const WeightStore& weights,
+                 std::int64_t steps_an_epoch, torch::Device device)
+    : settings_(settings), classes_(class_count(card.network)), device_(device) {
+  network_ = make_network(card.network, settings.drop_path);
+  load_weights(*network_, weights);
+  network_->to(device_);
+  freeze_stages(*network_, card.network, settings.freeze_stages);
+  optimizer_ = make_optimizer(settings, parameter_groups(*network_, card.network,
+                                                         {.weight_decay = settings.weight_decay,
+                                                          .decay_everything = settings.decay_everything,
+                                                          .layer_decay = settings.layer_decay,
+                                                          .grouping = settings.layer_decay_grouping}));
+  if (settings.ema_decay > 0) {
+    auto average = make_network(card.network);
+    average->to(device_);
+    average_ = std::make_unique<MovingAverage>(
+        *network_, std::move(average),
+        MovingAverageOptions{.decay = settings.ema_decay, .warmup = settings.ema_warmup});
+  }
+  lr_ = learning_rate_table(settings, steps_an_epoch);
+  weight_decay_ = cosine_schedule(settings.weight_decay, settings.weight_decay_end.value_or(settings.weight_decay),
+                                  steps_an_epoch * settings.epochs, /*warmup_steps=*/0);
+}
+
+Learner::NetworkBatch Learner::prepared(const Batch& batch, std::int64_t number, int micro) const {
+  NetworkBatch result{batch.pictures.to(device_, /*non_blocking=*/true), batch.targets.to(device_)};
+  const MixOptions options{.mixup_alpha = settings_.mixup,
+                           .cutmix_alpha = settings_.cutmix,
+                           .probability = settings_.mix_probability,
+                           .switch_probability = settings_.mix_switch_probability};
+  if (!options.enabled()) return result;
+  KeyedRandom random(
+      {settings_.seed, kMixPurpose, static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(micro)});
+  const MixDraw draw =
+      draw_mix(options, static_cast<int>(result.pictures.size(2)), static_cast<int>(result.pictures.size(3)), random);
+  mix_pictures(result.pictures, draw);
+  result.targets = mixed_targets(result.targets, classes_, settings_.label_smoothing, draw.lambda);
+  return result;
+}
+
+torch::Tensor Learner::loss_of(const NetworkBatch& batch, std::uint64_t drop_path_key) {
+  const Autocast autocast(device_.type(), settings_.precision == TrainPrecision::kBf16);
+  const torch::Tensor logits = network_->forward(batch.pictures, drop_path_key).logits.to(torch::kFloat32);
+  return batch.targets.is_floating_point() ? soft_cross_entropy(logits, batch.targets)
+                                           : smoothed_cross_entropy(logits, batch.targets, settings_.label_smoothing);
+}
+
+StepResult Learner::step(std::span<const Batch> batches, std::int64_t number, const PictureSource& source) {
+  StepResult result;
+  result.lr = lr_.at(static_cast<std::size_t>(number));
+  const auto refuse = [&](const std::string& what) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} at step {} with a learning rate of {:.3g}; lower --lr, lengthen --warmup-epochs or clip "
+                    "with --clip-norm; the last checkpoint is intact",
+                    what, number + 1, result.lr));
+  };
+  optimizer_->zero_grad();
+  const auto count = static_cast<double>(batches.size());
+  for (std::size_t micro = 0; micro < batches.size(); ++micro) {
+    const NetworkBatch batch = prepared(batches[micro], number, static_cast<int>(micro));
+    const std::uint64_t forward = static_cast<std::uint64_t>(number) * batches.size() + micro;
+    const torch::Tensor loss = loss_of(batch, mix(settings_.seed + forward));
+    const double value = loss.item<double>();
+    if (!std::isfinite(value)) {
+      refuse(fmt::format("the loss is {} ({})", value, where_not_finite(*network_, batches[micro], source)));
+    }
+    (batches.size() == 1 ? loss : loss / count).backward();
+    result.loss += value / count;
+  }
+  if (settings_.clip_norm > 0) {
+    result.gradient_norm = clip_gradients(*network_, settings_.clip_norm);
+    if (!std::isfinite(result.gradient_norm)) {
+      refuse(fmt::format("the gradient of '{}' is not finite",
+                         find_gradient_that_is_not_finite(*network_).value_or("all parameters together")));
+    }
+  }
+  optimizer_->step(result.lr, weight_decay_.at(static_cast<std::size_t>(number)));
+  if (average_) average_->update();
+  return result;
+}
+
+}  // namespace convnext

@@ -1,0 +1,64 @@
+// The network while it learns, and one step of it: FB's engine.py train_one_epoch, a step at a time.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/card.h"
+#include "model/weights.h"
+#include "train/loader.h"
+#include "train/moving_average.h"
+#include "train/optimizer.h"
+#include "train/run_folder.h"
+#include "train/settings.h"
+
+namespace convnext {
+
+struct StepResult {
+  double loss = 0.0;  // the mean over the step's pictures, as it was optimised
+  double lr = 0.0;
+  double gradient_norm = 0.0;  // before clipping; 0 when there is none
+};
+
+class Learner {
+ public:
+  // `weights` are what it begins with; `steps_an_epoch` optimiser steps make an epoch.
+  Learner(const TrainSettings& settings, const Card& card, const WeightStore& weights, std::int64_t steps_an_epoch,
+          torch::Device device);
+
+  // Step `number` of the run, 0 for the first: forward and backward of each batch, then one step of the optimiser and
+  // of the moving average. Throws Error (kInvalidArgument) when loss or gradient are not finite: where that came from.
+  StepResult step(std::span<const Batch> batches, std::int64_t number, const PictureSource& source);
+
+  // The pictures and targets as the network gets them in micro-batch `micro` of step `number`: on the device, mixed
+  // when the settings ask for it. Targets are (n,) int64, or (n, classes) float32 when they are mixed.
+  struct NetworkBatch {
+    torch::Tensor pictures;
+    torch::Tensor targets;
+  };
+  NetworkBatch prepared(const Batch& batch, std::int64_t number, int micro) const;
+
+  Network& network() { return *network_; }
+  MovingAverage* average() { return average_.get(); }
+  Optimizer& optimizer() { return *optimizer_; }
+  RunParts parts() { return {*network_, average_.get(), *optimizer_}; }
+  // By step of the run; a group's own is this times its lr_scale.
+  const std::vector<double>& learning_rates() const { return lr_; }
+
+ private:
+  torch::Tensor loss_of(const NetworkBatch& batch, std::uint64_t drop_path_key);
+
+  const TrainSettings& settings_;
+  int classes_;
+  torch::Device device_;
+  std::shared_ptr<Network> network_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<MovingAverage> average_;
+  std::vector<double> lr_, weight_decay_;
+};
+
+}  // namespace convnext
