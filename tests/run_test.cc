@@ -308,6 +308,34 @@ TEST_F(Run, SaysThatItsFolderHasVanished) {
   EXPECT_TRUE(fs::exists(folder_ / "run/model.safetensors")) << "what was there must stay";
 }
 
+TEST_F(Run, RemovesWhatAKilledRunHasLeftUnfinished) {
+  train_into("run", {.after_epoch = 1});
+  const fs::path left = folder_ / "run/checkpoints/.convnext-1-0.part";
+  std::ofstream(left) << "half a checkpoint";
+  train_into("run", {.resume = true});
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST_F(Run, KeepsASecondProcessOutOfItsFolder) {
+  settings_.output = folder_ / "run";
+  TrainCallbacks callbacks;
+  callbacks.epoch = [this](const EpochReport&) {
+    TrainSettings second = settings_;
+    second.resume = true;
+    expect_error(ErrorCode::kInvalidArgument, {"another process", "--output"}, [&] { train(second, "", {}); });
+  };
+  train(settings_, "", callbacks);
+}
+
+TEST_F(Run, LeavesItsSettingsAloneWhenItCannotBeResumed) {
+  settings_.output = folder_ / "run";
+  train(settings_, "the first", {});
+  settings_.lr = 5e-3;
+  settings_.resume = true;
+  EXPECT_THROW(train(settings_, "the second", {}), Error);
+  EXPECT_EQ(read_text(folder_ / "run/settings.toml"), "the first");
+}
+
 TEST_F(Run, RefusesAFolderThatHoldsARun) {
   train_into("run");
   expect_error(ErrorCode::kInvalidArgument, {"run", "--resume"}, [&] { train_into("run"); });

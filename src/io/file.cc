@@ -16,6 +16,9 @@
 namespace convnext {
 namespace {
 
+constexpr std::string_view kPartialPrefix = ".convnext-";
+constexpr std::string_view kPartialSuffix = ".part";
+
 namespace fs = std::filesystem;
 
 [[noreturn]] void throw_system_error(std::string_view verb, const fs::path& path, int error) {
@@ -82,15 +85,7 @@ class PartialFile {
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
 
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      // The kernel takes at most 2 GB at a time.
-      const ssize_t written = ::write(fd_.get(), bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30));
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) throw_system_error("write", target_, written < 0 ? errno : EIO);
-      bytes = bytes.subspan(static_cast<std::size_t>(written));
-    }
-  }
+  void write(std::span<const std::byte> bytes) { write_all(fd_.get(), bytes, target_); }
 
   void move_to_target() {
     if (fsync(fd_.get()) != 0) throw_system_error("write", target_, errno);
@@ -109,7 +104,8 @@ class PartialFile {
   int create() {
     constexpr int kAttempts = 10'000;  // other threads of this process, and what a killed one has left
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
-      fs::path candidate = folder_of_target() / fmt::format(".convnext-{}-{}.part", getpid(), attempt);
+      fs::path candidate =
+          folder_of_target() / fmt::format("{}{}-{}{}", kPartialPrefix, getpid(), attempt, kPartialSuffix);
       const int fd = open_again(candidate, O_WRONLY | O_CREAT | O_EXCL, 0666);
       if (fd >= 0) {
         path_ = std::move(candidate);
@@ -213,6 +209,16 @@ std::string read_text(const fs::path& path, std::size_t max_bytes) {
   return text;
 }
 
+void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    // The kernel takes at most 2 GB at a time.
+    const ssize_t written = ::write(descriptor, bytes.data(), std::min<std::size_t>(bytes.size(), 1 << 30));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) throw_system_error("write", path, written < 0 ? errno : EIO);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
 void write_file_atomically(const fs::path& path, const std::function<void(const ByteSink&)>& write) {
   PartialFile file(resolve_target(path));
   write([&](std::span<const std::byte> bytes) { file.write(bytes); });
@@ -221,6 +227,16 @@ void write_file_atomically(const fs::path& path, const std::function<void(const 
 
 void write_file_atomically(const fs::path& path, std::string_view text) {
   write_file_atomically(path, [&](const ByteSink& sink) { sink(std::as_bytes(std::span(text.data(), text.size()))); });
+}
+
+std::vector<fs::path> partial_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator file(folder, error), end; !error && file != end; file.increment(error)) {
+    const std::string name = file->path().filename().string();
+    if (name.starts_with(kPartialPrefix) && name.ends_with(kPartialSuffix)) files.push_back(file->path());
+  }
+  return files;
 }
 
 }  // namespace convnext

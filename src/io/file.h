@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace convnext {
 
@@ -53,10 +54,16 @@ class FileReader {
 // Reads a whole file. Throws Error when it is larger than `max_bytes`, before reading it.
 std::string read_text(const std::filesystem::path& path, std::size_t max_bytes = 64 << 20);
 
+// Writes all bytes to an open file, which `path` names in messages. Throws Error (kIo).
+void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path);
+
 // Calls `write` with a sink for bytes; they go to a new file beside `path`, which takes its name only once everything
 // is on the disk. When anything throws, `path` is as it was and nothing is left behind.
 using ByteSink = std::function<void(std::span<const std::byte>)>;
 void write_file_atomically(const std::filesystem::path& path, const std::function<void(const ByteSink&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// The unfinished files of write_file_atomically() in a folder: being written now, or left by a process that was killed.
+std::vector<std::filesystem::path> partial_files(const std::filesystem::path& folder);
 
 }  // namespace convnext

@@ -29,15 +29,7 @@ NpyRows::~NpyRows() {
 }
 
 void NpyRows::add(std::span<const float> row) {
-  auto bytes = std::as_bytes(row);
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      throw Error(ErrorCode::kIo, fmt::format("cannot write '{}': {}", waiting_.string(), std::strerror(errno)));
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+  write_all(descriptor_, std::as_bytes(row), waiting_);
   ++rows_;
 }
 

@@ -85,7 +85,7 @@ torch::Tensor Learner::loss_of(const NetworkBatch& batch, std::uint64_t drop_pat
                                            : smoothed_cross_entropy(logits, batch.targets, settings_.label_smoothing);
 }
 
-StepResult Learner::step(std::span<const Batch> batches, std::int64_t number, const PictureSource& source) {
+StepResult Learner::step(const std::function<Batch()>& next, std::int64_t number, const PictureSource& source) {
   StepResult result;
   result.lr = lr_.at(static_cast<std::size_t>(number));
   const auto refuse = [&](const std::string& what) {
@@ -96,16 +96,17 @@ StepResult Learner::step(std::span<const Batch> batches, std::int64_t number, co
                     what, number + 1, result.lr));
   };
   optimizer_->zero_grad();
-  const auto count = static_cast<double>(batches.size());
-  for (std::size_t micro = 0; micro < batches.size(); ++micro) {
-    const NetworkBatch batch = prepared(batches[micro], number, static_cast<int>(micro));
-    const std::uint64_t forward = static_cast<std::uint64_t>(number) * batches.size() + micro;
+  const int count = settings_.accumulate;
+  for (int micro = 0; micro < count; ++micro) {
+    const Batch loaded = next();
+    const NetworkBatch batch = prepared(loaded, number, micro);
+    const auto forward = static_cast<std::uint64_t>(number * count + micro);
     const torch::Tensor loss = loss_of(batch, mix(settings_.seed + forward));
     const double value = loss.item<double>();
     if (!std::isfinite(value)) {
-      refuse(fmt::format("the loss is {} ({})", value, where_not_finite(*network_, batches[micro], source)));
+      refuse(fmt::format("the loss is {} ({})", value, where_not_finite(*network_, loaded, source)));
     }
-    (batches.size() == 1 ? loss : loss / count).backward();
+    (count == 1 ? loss : loss / count).backward();
     result.loss += value / count;
   }
   if (settings_.clip_norm > 0) {

@@ -4,8 +4,8 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "model/card.h"
@@ -30,9 +30,10 @@ class Learner {
   Learner(const TrainSettings& settings, const Card& card, const WeightStore& weights, std::int64_t steps_an_epoch,
           torch::Device device);
 
-  // Step `number` of the run, 0 for the first: forward and backward of each batch, then one step of the optimiser and
-  // of the moving average. Throws Error (kInvalidArgument) when loss or gradient are not finite: where that came from.
-  StepResult step(std::span<const Batch> batches, std::int64_t number, const PictureSource& source);
+  // Step `number` of the run, 0 for the first: forward and backward of as many batches as are accumulated, each asked
+  // of `next` when the one before it is done with, then one step of the optimiser and of the moving average. Throws
+  // Error (kInvalidArgument) when loss or gradient are not finite: where that came from.
+  StepResult step(const std::function<Batch()>& next, std::int64_t number, const PictureSource& source);
 
   // The pictures and targets as the network gets them in micro-batch `micro` of step `number`: on the device, mixed
   // when the settings ask for it. Targets are (n,) int64, or (n, classes) float32 when they are mixed.

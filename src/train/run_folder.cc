@@ -1,14 +1,19 @@
 #include "train/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "convnext/error.h"
 #include "io/file.h"
@@ -145,6 +150,23 @@ void copy_into(const SafetensorsFile& file, const std::map<std::string, torch::T
   }
 }
 
+// Held until the last copy of the result is gone, or the process. Where the file system knows no locks there is none.
+std::shared_ptr<const void> lock_folder(const fs::path& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    throw Error(ErrorCode::kIo, fmt::format("cannot open the run folder '{}': {}", folder.string(),
+                                            std::generic_category().message(errno)));
+  }
+  // Any pointer but null: what counts is the deleter.
+  std::shared_ptr<const void> lock(&kPositionKey, [fd](const void*) { close(fd); });
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("another process is training into '{}': wait for it, or give another --output", folder.string()));
+  }
+  return lock;
+}
+
 }  // namespace
 
 RunFolder::RunFolder(fs::path path, bool resume, int keep_checkpoints)
@@ -157,11 +179,15 @@ RunFolder::RunFolder(fs::path path, bool resume, int keep_checkpoints)
   }
 }
 
-void RunFolder::make() const {
+void RunFolder::make() {
   std::error_code error;
   fs::create_directories(path_ / "checkpoints", error);
   if (error) {
     throw Error(ErrorCode::kIo, fmt::format("cannot make the run folder '{}': {}", path_.string(), error.message()));
+  }
+  lock_ = lock_folder(path_);
+  for (const fs::path& folder : {path_, path_ / "checkpoints"}) {
+    for (const fs::path& file : partial_files(folder)) fs::remove(file, error);
   }
 }
 

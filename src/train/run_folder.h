@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,8 +56,10 @@ class RunFolder {
   // Throws Error (kInvalidArgument) when the folder holds a run already and `resume` is not asked for.
   RunFolder(std::filesystem::path path, bool resume, int keep_checkpoints);
 
-  // Makes the folder. Throws Error (kIo) where that is not possible.
-  void make() const;
+  // Makes the folder, keeps other processes out of it for as long as this object lives, and removes the unfinished
+  // files that a killed run has left. Throws Error: kIo where it cannot be made, kInvalidArgument while another process
+  // trains into it.
+  void make();
 
   std::filesystem::path model_file() const { return path_ / "model.safetensors"; }
   std::filesystem::path best_file() const { return path_ / "best.safetensors"; }
@@ -84,6 +87,7 @@ class RunFolder {
   std::vector<std::filesystem::path> checkpoints() const;  // newest first
   std::filesystem::path path_;
   std::size_t keep_;
+  std::shared_ptr<const void> lock_;
 };
 
 }  // namespace convnext

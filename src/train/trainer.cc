@@ -106,7 +106,6 @@ class Trainer {
   std::unique_ptr<PictureSource> open_source(Dataset dataset, const std::string& name, KeptPicture kept);
   RunPosition start_position(RunFolder& folder);
   EpochLoader loader_from(const RunPosition& position) const;
-  std::vector<Batch> next_batches(EpochLoader& loader) const;
   void compare_with_reference();
   void draw_samples(const RunFolder& folder);
   // False when it was stopped before the end of the epoch.
@@ -187,8 +186,8 @@ RunEnd Trainer::run(const std::string& settings_text) {
   RunFolder folder(settings_.output, settings_.resume, settings_.keep_checkpoints);
   if (!settings_.reference_log.empty()) compare_with_reference();
   folder.make();
-  write_file_atomically(folder.settings_file(), settings_text);
   RunPosition position = start_position(folder);
+  write_file_atomically(folder.settings_file(), settings_text);
   if (position.epochs_done >= settings_.epochs) {
     say(fmt::format("this run has done its {} epochs: nothing is left to do", settings_.epochs));
     return RunEnd::kFinished;
@@ -253,12 +252,6 @@ EpochLoader Trainer::loader_from(const RunPosition& position) const {
           position.steps_of_epoch * settings_.accumulate};
 }
 
-std::vector<Batch> Trainer::next_batches(EpochLoader& loader) const {
-  std::vector<Batch> batches;
-  for (int i = 0; i < settings_.accumulate; ++i) batches.push_back(loader.next().value());
-  return batches;
-}
-
 void Trainer::compare_with_reference() {
   reference_ = read_run_log(settings_.reference_log);
   const RunPlan plan{
@@ -301,12 +294,15 @@ bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport&
   learner_->network().train();
   const std::int64_t first = position.steps_of_epoch;
   double waited = 0.0;
-  while (position.steps_of_epoch < steps_an_epoch_) {
+  const auto next = [&] {
     const Clock::time_point asked = Clock::now();
-    const std::vector<Batch> batches = next_batches(loader);
+    Batch batch = loader.next().value();
     waited += seconds_since(asked);
-    for (const std::string& failure : training_->new_failures()) say("in its place comes another picture: " + failure);
-    const StepResult result = learner_->step(batches, position.steps, *training_);
+    return batch;
+  };
+  while (position.steps_of_epoch < steps_an_epoch_) {
+    const StepResult result = learner_->step(next, position.steps, *training_);
+    for (const std::string& failure : training_->new_failures()) say("in its place came another picture: " + failure);
     ++position.steps;
     ++position.steps_of_epoch;
     position.loss_sum += result.loss;
@@ -356,10 +352,11 @@ void Trainer::keep_results(RunFolder& folder, const EpochReport& report, RunPosi
   const auto& result = learner_->average() ? report.average : report.model;
   const bool best = result && result->top1 > position.best_top1;
   if (best) position.best_top1 = result->top1;
+  // The checkpoint last: where the run is killed before it, all of this is done again, to the same end.
   folder.append_log(to_json(report).dump());
-  folder.save(position, learner_->parts());
   write_model(folder.model_file(), report, result);
   if (best) write_model(folder.best_file(), report, result);
+  folder.save(position, learner_->parts());
 
   tensorboard_->scalar("epoch/train_loss", report.steps, report.train_loss);
   tensorboard_->scalar("epoch/pictures_per_second", report.steps, report.pictures_per_second);
@@ -441,13 +438,14 @@ TrainPlan Trainer::plan() {
   constexpr int kMostSteps = 10;
   constexpr double kMostSeconds = 10.0;
   EpochLoader loader = loader_from({});
-  const std::vector<Batch> batches = next_batches(loader);
+  const Batch batch = loader.next().value();
+  const auto same_batch = [&] { return batch; };
   learner_->network().train();
-  learner_->step(batches, 0, *training_);
+  learner_->step(same_batch, 0, *training_);
   const Clock::time_point start = Clock::now();
   int steps = 0;
   do {
-    learner_->step(batches, 0, *training_);
+    learner_->step(same_batch, 0, *training_);
     ++steps;
   } while (steps < kMostSteps && seconds_since(start) < kMostSeconds);
   plan.seconds_a_step = seconds_since(start) / steps;
