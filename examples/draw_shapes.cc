@@ -1,6 +1,6 @@
 // draw_shapes FOLDER [PICTURES]: a labelled data set drawn by formula, to try training and fine-tuning on: six classes
-// of shapes in any place, size, turn and colour, over a patterned ground. FOLDER/train gets PICTURES a class (24),
-// FOLDER/val 50. The same folder comes out every time.
+// of shapes in any place and colour, of several sizes and a little turned, over a patterned ground. FOLDER/train gets
+// PICTURES a class (24), FOLDER/val 50. The same folder comes out every time.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -68,9 +68,9 @@ convnext::Image draw(std::size_t shape, std::uint64_t key) {
       contrast += std::fabs(ground[c] - colour[c]);
     }
   }
-  const double radius = draws(10, 24);
+  const double radius = draws(16, 28);
   const double cx = draws(radius, kSide - radius), cy = draws(radius, kSide - radius);
-  const double turn = draws(0, 2 * std::numbers::pi);
+  const double turn = draws(-0.4, 0.4);
   const double wave_x = draws(-0.4, 0.4), wave_y = draws(-0.4, 0.4), wave = draws(0, 40);
 
   convnext::Image image{.width = kSide, .height = kSide, .pixels = {}};

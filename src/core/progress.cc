@@ -44,11 +44,12 @@ std::string format_duration(double seconds) {
   if (seconds < 9.95) return fmt::format("{:.2g} s", seconds);
   constexpr double kLongest = 1e15;  // beyond it, and at infinity, nobody counts days
   const auto whole = static_cast<std::int64_t>(std::llround(std::min(seconds, kLongest)));
+  constexpr std::int64_t kHour = 60 * 60, kMinutesADay = 24 * 60;
   if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 60 * 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  if (whole < kHour) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
   const std::int64_t minutes = whole / 60;
-  if (minutes < 24 * 60) return fmt::format("{} h {:02} min", minutes / 60, minutes % 60);
-  return fmt::format("{} d {:02} h", minutes / (24 * 60), minutes / 60 % 24);
+  if (minutes < kMinutesADay) return fmt::format("{} h {:02} min", minutes / 60, minutes % 60);
+  return fmt::format("{} d {:02} h", minutes / kMinutesADay, minutes / 60 % 24);
 }
 
 std::string format_count(std::int64_t count) {

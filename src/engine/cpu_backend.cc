@@ -128,6 +128,7 @@ struct Crew {
   // thread.
   template <class Task>
   void split(std::int64_t total, std::int64_t most, const Task& task) const {
+    if (total == 0) return;
     const std::int64_t even = round_up((total + most - 1) / most, threads());
     const std::int64_t pieces = std::min(total, even);
     run(static_cast<int>(pieces), [&](int piece, float* memory) {

@@ -355,8 +355,9 @@ Image enhance_contrast(const Image& image, double factor) {
   const float by = blend_factor(factor, "contrast");
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < image.pixels.size(); i += kChannels) sum += luma(image.pixels.data() + i);
-  const double mean = static_cast<double>(sum) / static_cast<double>(image.pixels.size() / kChannels);
-  const int grey = static_cast<int>(mean + 0.5);
+  const std::size_t pixels = image.pixels.size() / kChannels;
+  const double mean = static_cast<double>(sum) / static_cast<double>(pixels);
+  const int grey = static_cast<int>(std::floor(mean + 0.5));
   return look_up(image, table_of([&](int value) { return blend(grey, value, by); }));
 }
 

@@ -101,6 +101,7 @@ Axis make_axis(int input, std::int64_t output, Interpolation interpolation, std:
   std::vector<double> exact;
   for (int i = 0; i < outputs; ++i) {
     const double center = (static_cast<double>(begin + i) + 0.5) * scale;
+    // Pillow cuts towards zero, here and at the end.  NOLINTNEXTLINE(bugprone-incorrect-roundings)
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int end = static_cast<int>(std::min(center + support + 0.5, static_cast<double>(input)));
     exact.clear();

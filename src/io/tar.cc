@@ -178,9 +178,9 @@ std::optional<TarMember> TarReader::next() {
       continue;
     }
     if (extended.path) {
-      member.name = *std::move(extended.path);
+      member.name = std::move(*extended.path);
     } else if (long_name) {
-      member.name = *std::move(long_name);
+      member.name = std::move(*long_name);
     } else {
       member.name = text_of(block, kName);
       const bool has_prefix = field_of(block, kMagic) == std::string_view("ustar\0", 6);

@@ -24,7 +24,7 @@ struct ConvolutionShape {
 
   // Outputs along a side of `in` pixels; 0 when the kernel does not fit.
   std::int64_t out_side(std::int64_t in) const {
-    const std::int64_t room = in + 2 * padding - kernel;
+    const std::int64_t room = in + 2 * std::int64_t{padding} - kernel;
     return room < 0 ? 0 : room / stride + 1;
   }
 };

@@ -100,7 +100,8 @@ std::vector<RegistryEntry> make_registry() {
   const Preprocessing p875 = imagenet(0.875), p95 = imagenet(0.95);
   const auto v1 = [](std::string name, ConvNextConfig config, Preprocessing preprocessing, std::optional<double> top1,
                      std::string weights) {
-    return RegistryEntry{std::move(name), {}, Family::kConvNext, std::move(config), preprocessing, top1, weights};
+    return RegistryEntry{std::move(name), {},   Family::kConvNext, std::move(config),
+                         preprocessing,   top1, std::move(weights)};
   };
   std::vector<RegistryEntry> all = {
       v1("convnext_zepto_rms", small(z, 32, kPatch, kSimpleNorm), inception(224, 0.875), 72.820, "ra4_e3600_r224_in1k"),

@@ -11,6 +11,7 @@ std::ptrdiff_t window_size(const ConvolutionShape& shape, std::ptrdiff_t tap_str
 void gather_windows(const ConvolutionShape& shape, const PictureView& in, std::ptrdiff_t tap_stride, std::int64_t first,
                     std::int64_t count, float* out) {
   const std::int64_t out_width = shape.out_side(in.width);
+  if (out_width == 0) return;
   for (std::int64_t position = first; position < first + count; ++position) {
     const std::int64_t top = position / out_width * shape.stride - shape.padding;
     const std::int64_t left = position % out_width * shape.stride - shape.padding;

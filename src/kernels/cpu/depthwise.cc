@@ -49,10 +49,10 @@ HWY_NOINLINE void convolve(const ChannelBlock& block, std::int64_t y, std::int64
   const std::ptrdiff_t pixel_stride = block.pixel_stride;
   for (int i = first; i < last; ++i) {
     const float* row = block.in + (y + i - kHalf) * block.row_stride + (x - kHalf) * pixel_stride;
-    const float* taps = block.weight + i * kKernel * kLanes;
+    const float* taps = block.weight + std::ptrdiff_t{i} * kKernel * kLanes;
     V weights[kKernel];
     CONVNEXT_UNROLL
-    for (int j = 0; j < kKernel; ++j) weights[j] = hn::Load(d, taps + j * kLanes);
+    for (int j = 0; j < kKernel; ++j) weights[j] = hn::Load(d, taps + std::ptrdiff_t{j} * kLanes);
     CONVNEXT_UNROLL
     for (int column = 0; column < kColumns + kKernel - 1; ++column) {
       const std::int64_t in_x = x + column - kHalf;
@@ -81,7 +81,7 @@ void convolve_any(int kernel, const ChannelBlock& block, std::int64_t y, std::in
       const std::int64_t in_x = x + j - half;
       if (in_x < 0 || in_x >= block.width) continue;
       const V pixel = hn::Load(d, block.in + in_y * block.row_stride + in_x * block.pixel_stride);
-      sum = hn::MulAdd(pixel, hn::Load(d, block.weight + (i * kernel + j) * kLanes), sum);
+      sum = hn::MulAdd(pixel, hn::Load(d, block.weight + (std::ptrdiff_t{i} * kernel + j) * kLanes), sum);
     }
   }
   hn::StoreU(sum, d, out);
