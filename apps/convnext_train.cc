@@ -43,7 +43,7 @@ ExitCode main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   // A step makes and drops tensors of many megabytes. Given back to the system each time, their pages are faulted in
-  // anew: a fifth of a training step of the CIFAR-10 network is spent in the kernel then.
+  // anew, which is up to a fifth of its time (docs/architecture.md).
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2047 << 20);
   return convnext::apps::main(argc, argv);
