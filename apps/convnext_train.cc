@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <cstdlib>
 #include <string_view>
 
 #include "apps/program.h"
@@ -43,8 +44,10 @@ ExitCode main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   // A step makes and drops tensors of many megabytes. Given back to the system each time, their pages are faulted in
-  // anew, which is up to a fifth of its time (docs/architecture.md).
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 2047 << 20);
+  // anew (docs/architecture.md). Who tunes glibc's allocator has the last word.
+  if (!std::getenv("GLIBC_TUNABLES")) {
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 2047 << 20);
+  }
   return convnext::apps::main(argc, argv);
 }

@@ -58,6 +58,7 @@ struct Options {
   std::optional<int> resolution;
   DeviceOptions device;
   std::string crop_mode;
+  std::string weight_init{name_of(WeightInit::kPublished)};
   std::string optimizer{name_of(OptimizerKind::kAdamW)};
   std::string schedule{name_of(ScheduleKind::kCosine)};
   std::string layer_decay_grouping{name_of(LayerGrouping::kGrouped)};
@@ -113,6 +114,10 @@ void add_model_settings(CLI::App& command, Options& options) {
   command.add_option("--crop-fraction", s.crop_fraction, "Of evaluation and the card: the part that the crop keeps");
   command.add_option("--crop-mode", options.crop_mode, "Of evaluation and the card: center or squash");
   command.add_option("--drop-path", s.drop_path, "Rate at which the last block's branch is dropped")
+      ->capture_default_str();
+  command
+      .add_option("--weight-init", options.weight_init,
+                  "Size of random weights: published (0.02) or fan_in (1 / sqrt of it: for short runs)")
       ->capture_default_str();
   command.add_option("--layer-scale-init", s.layer_scale_init, "Layer scale at the start")->capture_default_str();
   command.add_option("--head-init-scale", s.head_init_scale, "Multiplies the classifier at the start")
@@ -250,15 +255,16 @@ TrainSettings settings_from(Options& options) {
   s.threads = options.device.threads;
   s.resume = options.resume_option->count() > 0;
   if (s.resume && !options.resume.empty() && options.resume != "auto") s.resume_from = options.resume;
-  if (options.dry_run && s.output.empty()) s.output = "dry-run";
+  if (s.output.empty() && !options.dry_run) throw UsageError("--output is missing: the folder of the run");
   Augmentation& a = s.augmentation;
   std::tie(a.resized_crop.min_area, a.resized_crop.max_area) = range_from(options.crop_scale, "--crop-scale");
   std::tie(a.resized_crop.min_aspect, a.resized_crop.max_aspect) = range_from(options.crop_ratio, "--crop-ratio");
   try {
     if (!options.crop_mode.empty()) s.crop_mode = crop_mode_from_name(options.crop_mode);
+    s.weight_init = weight_init_from_name(options.weight_init);
     s.optimizer = optimizer_from_name(options.optimizer);
     s.schedule = schedule_from_name(options.schedule);
-    s.layer_decay_grouping = layer_grouping(options.layer_decay_grouping);
+    s.layer_decay_grouping = layer_grouping_from_name(options.layer_decay_grouping);
     s.precision = train_precision_from_name(options.precision);
     a.crop = train_crop_from_name(options.train_crop);
     a.padding = shift_padding_from_name(options.crop_fill);
@@ -266,7 +272,6 @@ TrainSettings settings_from(Options& options) {
     a.erasing.mode = erase_mode_from_name(options.erasing_mode);
     a.interpolation = train_interpolation_from_name(options.train_interpolation);
     if (s.auto_augment == "none") s.auto_augment.clear();
-    a.rand_augment = parse_rand_augment(s.auto_augment);
     validate(s);
     if (s.init.empty()) card_of(s, {"a class"});
   } catch (const Error& error) {

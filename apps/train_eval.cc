@@ -36,7 +36,8 @@ ExitCode evaluate_command(int argc, char** argv) {
   check_evaluation_options(options);
   require_cpu(options.device);
   const Checkpoint checkpoint = read_model(model_file(model_or_shipped(options.model)), options.model.architecture);
-  const Card& card = checkpoint.card;
+  Card card = checkpoint.card;
+  adjust(card, options.preprocessing, options.labels);
   const int classes = class_count(card.network);
   if (classes == 0) {
     throw Error(ErrorCode::kUnsupported, fmt::format("'{}' has no classifier", checkpoint.path.string()));
@@ -50,7 +51,7 @@ ExitCode evaluate_command(int argc, char** argv) {
   ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(data.samples.size())));
   // Each picture is looked at once: there is nothing to keep them for.
   const PictureSource source({.classes = card.labels, .samples = std::move(data.samples)}, card.preprocessing, pool,
-                             /*memory_limit=*/0);
+                             {.memory_limit = 0});
   auto failed = static_cast<std::int64_t>(source.failures().size());
   const auto tell = [&](const std::string& error) {
     progress.clear();

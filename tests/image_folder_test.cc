@@ -64,14 +64,5 @@ TEST(ImageFolder, WhatIsNoImageFolderIsNamed) {
   expect_error(ErrorCode::kMismatch, {"dog", "no pictures"}, [&] { list_class_folders(folder.path()); });
 }
 
-TEST(ImageFolder, TheSplitIsTheFirstOfTheNamesThatIsThere) {
-  const TemporaryFolder folder;
-  EXPECT_EQ(split_folder(folder.path(), {"val", "test"}), folder.path());
-  fs::create_directory(folder / "test");
-  EXPECT_EQ(split_folder(folder.path(), {"val", "test"}), folder / "test");
-  fs::create_directory(folder / "val");
-  EXPECT_EQ(split_folder(folder.path(), {"val", "test"}), folder / "val");
-}
-
 }  // namespace
 }  // namespace convnext

@@ -23,7 +23,7 @@ TEST(Loader, GivesTheSameBatchesWhateverTheNumberOfWorkers) {
   draw_pictures(folder / "train", 12);
   ThreadPool pool(2);
   const PictureSource source(read_image_folder(folder / "train"), small_preprocessing(), pool);
-  const PictureSource uncached(read_image_folder(folder / "train"), small_preprocessing(), pool, /*memory_limit=*/0);
+  const PictureSource uncached(read_image_folder(folder / "train"), small_preprocessing(), pool, {.memory_limit = 0});
   const auto load = [](const PictureSource& pictures, int workers, int epoch) {
     const LoaderOptions options{
         .batch_size = 5, .workers = workers, .prefetch = 2, .seed = 3, .augmentation = {.crop_padding = 2}};

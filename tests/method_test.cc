@@ -136,7 +136,7 @@ Worst run_curve(const Golden& golden, const Method& method, double enough = 1.0)
   load_weights(*network, formula_weights(golden.config, golden.seed));
   make_a_branch_small(*network, golden.config);
   AdamW optimizer(parameter_groups(*network, golden.config, method.groups), method.adamw);
-  MovingAverage average(*network, make_network(golden.config), method.ema_decay);
+  MovingAverage average(*network, make_network(golden.config), {.decay = method.ema_decay});
 
   const std::vector<double> losses = golden_numbers(golden.file, "losses");
   const std::vector<double> gradient_norms = golden_numbers(golden.file, "gradient_norms");
@@ -207,7 +207,7 @@ TEST_P(Curve, IsNotThatOfAWrongMethod) {
 }
 
 TEST_P(Curve, HasTheGoldensTables) {
-  const auto lr = cosine_schedule(1e-3, 1e-6, 50, 5);
+  const auto lr = cosine_schedule(1e-3, 1e-6, 50, Warmup{.steps = 5});
   EXPECT_THAT(lr, ::testing::Pointwise(::testing::DoubleNear(1e-18), golden_numbers(golden_.file, "lr")));
   const auto weight_decay = cosine_schedule(0.5, 0.1, 50, Warmup{});
   EXPECT_THAT(weight_decay,
@@ -297,7 +297,8 @@ void expect_the_same_after_a_restore() {
     before.step(0.1, 0.2);
   }
   Kind after(cut.groups());
-  after.restore(before.state(), before.steps());
+  for (auto& [name, tensor] : after.state()) torch::Tensor(tensor).copy_(before.state().at(name));
+  after.restore(before.steps());
   EXPECT_EQ(after.steps(), 3);
   whole.set_gradients(-1.0f);
   cut.set_gradients(-1.0f);
@@ -305,13 +306,6 @@ void expect_the_same_after_a_restore() {
   after.step(0.1);
   EXPECT_TRUE(torch::equal(whole.first, cut.first));
   EXPECT_TRUE(torch::equal(whole.second, cut.second));
-
-  std::map<std::string, torch::Tensor> state = before.state();
-  const std::string name = state.begin()->first;
-  state[name] = torch::zeros({7});
-  expect_error(ErrorCode::kMismatch, {name, "shape"}, [&] { after.restore(state, 3); });
-  state.erase(name);
-  expect_error(ErrorCode::kMismatch, {name}, [&] { after.restore(state, 3); });
 }
 
 TEST(Optimizers, GoOnFromTheirStateAsIfNothingHadBeen) {
@@ -354,7 +348,7 @@ TEST(Optimizers, LeaveAParameterWithoutAGradientAsItIs) {
 TEST(ParameterGroups, DecayOnlyWeightsOfConvolutionsAndLinears) {
   const NetworkConfig config = architecture("convnextv2_atto").network;
   const auto network = make_network(config);
-  const auto groups = parameter_groups(*network, config, 0.05);
+  const auto groups = parameter_groups(*network, config, {.weight_decay = 0.05});
   ASSERT_EQ(groups.size(), 2u);
   EXPECT_EQ(groups[0].names.size() + groups[1].names.size(), network->parameters().size());
   EXPECT_EQ(groups[0].weight_decay, 0.05);
@@ -410,7 +404,7 @@ TEST(LayerDecay, OfEveryConvNextIsThatOfTheAuthorsRules) {
     for (const char* name : {"single", "grouped", "tiny"}) {
       SCOPED_TRACE(entry.name + " " + name);
       const Json& expected = golden["networks"].at(entry.name).at(name);
-      const LayerGrouping grouping = layer_grouping(name);
+      const LayerGrouping grouping = layer_grouping_from_name(name);
       EXPECT_EQ(LayerMap(config, grouping).head(), expected["head"].get<int>());
       const std::vector<std::string> lines = decay_lines(*network, config, grouping, decay);
       EXPECT_EQ(lines.size(), network->parameters().size());
@@ -437,7 +431,8 @@ TEST(LayerDecay, TellsTheGroupingsApart) {
   EXPECT_EQ(grouped.of("stages.2.blocks.26.gamma"), 11);
   EXPECT_EQ(grouped.of("stages.3.downsample.1.bias"), 12);
   EXPECT_EQ(grouped.of("head.norm.weight"), 13);
-  expect_error(ErrorCode::kInvalidArgument, {"'group'", "single, grouped and tiny"}, [] { layer_grouping("group"); });
+  expect_error(ErrorCode::kInvalidArgument, {"'group'", "single, grouped or tiny"},
+               [] { layer_grouping_from_name("group"); });
 }
 
 TEST(FreezeStages, TakesTheStemAndTheFirstStagesOutOfTraining) {
@@ -450,7 +445,7 @@ TEST(FreezeStages, TakesTheStemAndTheFirstStagesOutOfTraining) {
     freeze_stages(*network, golden.config, stages);
     AdamW optimizer(parameter_groups(*network, golden.config, {.layer_decay = 0.9}));
     const auto average_network = make_network(golden.config);
-    MovingAverage average(*network, average_network, 0.9999);
+    MovingAverage average(*network, average_network, {.decay = 0.9999});
     for (std::uint64_t step = 0; step < 3; ++step) {
       optimizer.zero_grad();
       smoothed_cross_entropy(network->forward(curve_input(step), step).logits, curve_targets(step), 0.1).backward();
@@ -510,7 +505,7 @@ TEST(Schedules, OfCosinesAreTheAuthorsTables) {
 }
 
 TEST(Schedules, ReachTheBaseAtTheEndOfTheWarmUpAndStayAboveTheFinalValue) {
-  const auto values = cosine_schedule(4e-3, 1e-6, 100, 20);
+  const auto values = cosine_schedule(4e-3, 1e-6, 100, Warmup{.steps = 20});
   ASSERT_EQ(values.size(), 100u);
   EXPECT_EQ(values[0], 0.0);
   EXPECT_EQ(values[19], 4e-3);
@@ -520,10 +515,10 @@ TEST(Schedules, ReachTheBaseAtTheEndOfTheWarmUpAndStayAboveTheFinalValue) {
 }
 
 TEST(Schedules, OfStepsFallAtTheEpochsOfTheTableNotOfTheWarmUp) {
-  EXPECT_THAT(constant_schedule(2.0, 4, {.steps = 3, .start = 1.0}), ElementsAre(1.0, 1.5, 2.0, 2.0));
+  EXPECT_THAT(step_schedule(2.0, 0.1, 30, 4, {.steps = 3, .start = 1.0}), ElementsAre(1.0, 1.5, 2.0, 2.0));
   EXPECT_THAT(step_schedule(8.0, 0.5, 2, 7), ElementsAre(8.0, 8.0, 4.0, 4.0, 2.0, 2.0, 1.0));
   EXPECT_THAT(step_schedule(8.0, 0.5, 2, 6, {.steps = 3}), ElementsAre(0.0, 4.0, 8.0, 4.0, 2.0, 2.0));
-  EXPECT_THAT(constant_schedule(2.0, 0), ElementsAre());
+  EXPECT_THAT(step_schedule(2.0, 0.1, 30, 0), ElementsAre());
 }
 
 // ---- losses and mixing ----------------------------------------------------------------------------------------------
@@ -660,7 +655,7 @@ TEST(GradientClip, NamesTheGradientThatIsNotFinite) {
 TEST(MovingAverage, HoldsParametersAndBuffers) {
   TwoVectors network;
   const auto average_network = std::make_shared<TwoVectors>();
-  MovingAverage average(network, average_network, 0.75);
+  MovingAverage average(network, average_network, {.decay = 0.75});
   {
     torch::NoGradGuard no_grad;
     network.first.fill_(9.0f);

@@ -78,6 +78,7 @@ TEST(Config, WhatNoNetworkCanHaveIsRefused) {
   refused([](auto& c) { c.input_channels = 65; });
   refused([](auto& c) { c.norm_eps = -1.0; });
   refused([](auto& c) { c.norm_eps = std::numeric_limits<double>::quiet_NaN(); });
+  refused([](auto& c) { c.head_norm_eps = -1.0; });
   refused([](auto& c) { c.head = Head::kMlp; });  // without head_hidden
 }
 
@@ -165,6 +166,7 @@ TEST(Card, EveryFieldOfAFreeNetworkComesBack) {
                                 .stem_norm = false,
                                 .norm = Norm::kRmsNorm,
                                 .norm_eps = 1e-3,
+                                .head_norm_eps = 1e-12,
                                 .activation = Activation::kSilu,
                                 .conv_mlp = true,
                                 .layer_scale = false,
@@ -258,9 +260,9 @@ TEST(Formula, RangesOfTheRoles) {
   near(range(TensorRole::kGrnWeight, {4000}), -0.5f, 0.5f);
 }
 
-TEST(RandomWeights, AreThePublishedInitialisation) {
+void expect_random_weights(WeightInit init, double (*deviation_of)(const Shape&)) {
   const NetworkConfig config = tiny_card().network;
-  const WeightStore weights = random_weights(config, 7, {.layer_scale = 1e-6f, .head_scale = 0.5f});
+  const WeightStore weights = random_weights(config, 7, {.weights = init, .layer_scale = 1e-6f, .head_scale = 0.5f});
   check_weights(weights, config, "random");
   for (const TensorSpec& spec : tensor_specs(config)) {
     const std::vector<float> values = weights.floats(spec.name);
@@ -268,7 +270,7 @@ TEST(RandomWeights, AreThePublishedInitialisation) {
       double sum = 0.0, squares = 0.0;
       for (const float value : values) sum += value, squares += double{value} * value;
       const double n = static_cast<double>(values.size());
-      const double deviation = spec.name == "head.fc.weight" ? 0.01 : 0.02;
+      const double deviation = deviation_of(spec.shape) * (spec.name == "head.fc.weight" ? 0.5 : 1.0);
       EXPECT_NEAR(sum / n, 0.0, 5 * deviation / std::sqrt(n)) << spec.name;
       EXPECT_NEAR(std::sqrt(squares / n), deviation, 5 * deviation / std::sqrt(2 * n)) << spec.name;
     } else {
@@ -278,6 +280,18 @@ TEST(RandomWeights, AreThePublishedInitialisation) {
       EXPECT_THAT(values, testing::Each(expected)) << spec.name;
     }
   }
+}
+
+TEST(RandomWeights, AreThePublishedInitialisation) {
+  expect_random_weights(WeightInit::kPublished, [](const Shape&) { return 0.02; });
+}
+
+TEST(RandomWeights, KeepTheSizeOfASignalWhenScaledByTheirInputs) {
+  expect_random_weights(WeightInit::kFanIn, [](const Shape& shape) {
+    double inputs = 1;
+    for (std::size_t i = 1; i < shape.size(); ++i) inputs *= static_cast<double>(shape[i]);
+    return 1 / std::sqrt(inputs);
+  });
 }
 
 TEST(FormulaPicture, HasTheDocumentedPixels) {

@@ -245,14 +245,6 @@ TEST(ChartScript, CutsLongTextsByLettersNotBytes) {
 // With the gnuplot of this machine.
 class RealGnuplot : public testing::Test {
  protected:
-  void SetUp() override {
-    try {
-      run_gnuplot("");
-    } catch (const Error& error) {
-      if (error.code() == ErrorCode::kNotInstalled) GTEST_SKIP() << error.what();
-      throw;
-    }
-  }
   TemporaryFolder folder_;
 };
 

@@ -107,7 +107,6 @@ class Run : public ::testing::Test {
     settings_.weight_decay_end = 0.2;
     settings_.ema_warmup = true;
     settings_.augmentation.crop = TrainCrop::kRandomResized;
-    settings_.augmentation.rand_augment = parse_rand_augment("rand-m9-mstd0.5-inc1");
     settings_.auto_augment = "rand-m9-mstd0.5-inc1";
     settings_.augmentation.erasing.probability = 0.5;
     settings_.augmentation.flip_mode = FlipMode::kAlternating;
@@ -210,13 +209,14 @@ TEST_F(Run, EndsElsewhereWithoutAnyPartOfTheMethod) {
       {"min-lr", [](TrainSettings& s) { s.min_lr = 1e-3; }},
       {"label-smoothing", [](TrainSettings& s) { s.label_smoothing = 0; }},
       {"drop-path", [](TrainSettings& s) { s.drop_path = 0.5; }},
+      {"weight-init", [](TrainSettings& s) { s.weight_init = WeightInit::kFanIn; }},
       {"layer-scale-init", [](TrainSettings& s) { s.layer_scale_init = 0.5; }},
       {"head-init-scale", [](TrainSettings& s) { s.head_init_scale = 0.5; }},
       {"freeze-stages", [](TrainSettings& s) { s.freeze_stages = 1; }},
-      {"auto-augment", [](TrainSettings& s) { s.augmentation.rand_augment.reset(); }},
+      {"auto-augment", [](TrainSettings& s) { s.auto_augment.clear(); }},
       {"color-jitter",
        [](TrainSettings& s) {
-         s.augmentation.rand_augment.reset();
+         s.auto_augment.clear();
          s.augmentation.color_jitter = 0.4;
        }},
       {"train-crop", [](TrainSettings& s) { s.augmentation.crop = TrainCrop::kNone; }},

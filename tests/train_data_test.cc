@@ -144,7 +144,7 @@ TEST_F(PictureSourceTest, LeavesOutADamagedPictureThatWouldBeKept) {
 // The last of one class and the first two of the next; the label is that of the picture that is shown.
 TEST_F(PictureSourceTest, PutsTheNextInThePlaceOfADamagedPicture) {
   for (const char* name : {"cross/0005.png", "square/0000.png", "square/0005.png"}) cut_off(name);
-  const PictureSource source(dataset(), preprocessing_, pool_, /*memory_limit=*/0);
+  const PictureSource source(dataset(), preprocessing_, pool_, {.memory_limit = 0});
   ASSERT_EQ(source.samples().size(), 12u);
   EXPECT_THAT(source.failures(), IsEmpty());
   EXPECT_THROW(source.get(5), Error);
@@ -162,7 +162,7 @@ TEST_F(PictureSourceTest, PutsTheNextInThePlaceOfADamagedPicture) {
 }
 
 TEST_F(PictureSourceTest, StopsWhenNothingCanBeReadAnyMore) {
-  const PictureSource source(dataset(), preprocessing_, pool_, /*memory_limit=*/0);
+  const PictureSource source(dataset(), preprocessing_, pool_, {.memory_limit = 0});
   fs::remove_all(folder_ / "in");
   expect_error(ErrorCode::kDamaged, {"in a row", ".png"}, [&] { source.example(3); });
 }

@@ -1,13 +1,17 @@
 """Training steps a second: convnext-train against PyTorch with timm's model, the two in turn.
 
-    build/goldens/bin/python bench/peers/train_step.py [--rounds 5] [--batch-size 64] [--compile]
+    build/goldens/bin/python bench/peers/train_step.py [--rounds 5] [--batch-size 64] [--compile] [--profile]
+    build/goldens/bin/python bench/peers/train_step.py --against allocator
 
 Both take the steps of one network (by default that of recipes/cifar10.toml) with AdamW and label smoothing on the same
 number of threads, data not counted. The environment is that of the goldens (tools/make_goldens.sh makes it).
+--profile prints where PyTorch's step spends its time; --against allocator compares convnext-train with itself on glibc's
+own settings, which give memory back between steps.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -46,18 +50,29 @@ def pytorch(options):
 
     for _ in range(3):
         step()
+    if options.profile:
+        with torch.profiler.profile() as profile:
+            step()
+        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=10, max_name_column_width=40))
     start = time.perf_counter()
     for _ in range(STEPS):
         step()
     return (time.perf_counter() - start) / STEPS
 
 
-def ours(options, data):
+def pytorch_process():
+    command = [sys.executable, __file__, "--pytorch-alone", *sys.argv[1:]]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def ours(options, data, **environment):
     command = [ROOT / "build/release/bin/convnext-train", "train", data, "--dry-run", "--json", "--epochs", "1"]
     command += ["--warmup-epochs", "0", "--depths", options.depths, "--dims", options.dims, "--drop-path", "0"]
     command += ["--patch-size", options.patch_size, "--resolution", options.resolution]
     command += ["--batch-size", options.batch_size, "--threads", options.threads]
-    run = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=True, env=os.environ | environment
+    )
     return json.loads(run.stdout)["seconds_a_step"]
 
 
@@ -71,26 +86,28 @@ def main():
     parser.add_argument("--dims", default="32,64,128,256")
     parser.add_argument("--patch-size", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="PyTorch by torch.compile")
+    parser.add_argument("--profile", action="store_true", help="only PyTorch, and where its time goes")
+    parser.add_argument("--against", choices=["PyTorch", "allocator"], default="PyTorch")
     parser.add_argument("--pytorch-alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.pytorch_alone:
+    if options.pytorch_alone or options.profile:
         print(pytorch(options))
         return
 
-    seconds = {"convnext-train": [], "PyTorch": []}
+    seconds = {"convnext-train": [], options.against: []}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([ROOT / "build/release/bin/draw_shapes", folder, str(options.batch_size)], check=True)
         for _ in range(options.rounds):
             seconds["convnext-train"].append(ours(options, folder))
-            alone = subprocess.run(
-                [sys.executable, __file__, "--pytorch-alone", *sys.argv[1:]], capture_output=True, text=True, check=True
-            )
-            seconds["PyTorch"].append(float(alone.stdout))
+            if options.against == "PyTorch":
+                seconds["PyTorch"].append(pytorch_process())
+            else:
+                seconds["allocator"].append(ours(options, folder, GLIBC_TUNABLES="glibc.malloc.check=0"))
     print(f"pictures a second, {options.threads} threads, batch {options.batch_size}, {options.rounds} rounds")
     rate = {name: [options.batch_size / s for s in values] for name, values in seconds.items()}
     for name, values in rate.items():
         print(f"{name:15} best {max(values):8.1f}   median {statistics.median(values):8.1f}")
-    ratios = [a / b for a, b in zip(rate["convnext-train"], rate["PyTorch"])]
+    ratios = [a / b for a, b in zip(rate["convnext-train"], rate[options.against])]
     print(f"{'ratio':15} best {max(ratios):8.2f}   median {statistics.median(ratios):8.2f}")
 
 

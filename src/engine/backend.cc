@@ -3,28 +3,22 @@
 #include <fmt/format.h>
 
 #include "convnext/error.h"
+#include "core/names.h"
 #include "engine/network.h"
 
 namespace convnext {
 
-std::string_view name_of(Precision precision) {
-  switch (precision) {
-    case Precision::kFp32:
-      return "fp32";
-    case Precision::kBf16:
-      return "bf16";
-    case Precision::kInt8:
-      return "int8";
-  }
-  return "?";
-}
+namespace {
 
-Precision precision_from_name(std::string_view name) {
-  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
-    if (name == name_of(precision)) return precision;
-  }
-  throw Error(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a precision: there are fp32, bf16 and int8", name));
-}
+constexpr std::array kPrecisions = {Named<Precision>{Precision::kFp32, "fp32"},
+                                    Named<Precision>{Precision::kBf16, "bf16"},
+                                    Named<Precision>{Precision::kInt8, "int8"}};
+
+}  // namespace
+
+std::string_view name_of(Precision precision) { return find_name(kPrecisions, precision); }
+
+Precision precision_from_name(std::string_view name) { return find_value(kPrecisions, name, "the precision"); }
 
 OutputShapes output_shapes(const NetworkConfig& config, std::int64_t n, std::int64_t height, std::int64_t width) {
   const auto& network = std::get<ConvNextConfig>(config);

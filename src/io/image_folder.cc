@@ -80,12 +80,4 @@ std::vector<ClassFolder> list_class_folders(const fs::path& root) {
   return classes;
 }
 
-fs::path split_folder(const fs::path& root, const std::vector<std::string_view>& names) {
-  std::error_code error;
-  for (const std::string_view name : names) {
-    if (fs::is_directory(root / name, error)) return root / name;
-  }
-  return root;
-}
-
 }  // namespace convnext

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace convnext {
@@ -25,8 +24,5 @@ struct ClassFolder {
 // The class folders below `root`, sorted by name. Throws Error: kNotFound when there is none, kMismatch naming the
 // class folder that holds no pictures.
 std::vector<ClassFolder> list_class_folders(const std::filesystem::path& root);
-
-// `root`/name for the first of `names` that exists as a folder; `root` itself when none does.
-std::filesystem::path split_folder(const std::filesystem::path& root, const std::vector<std::string_view>& names);
 
 }  // namespace convnext

@@ -19,16 +19,21 @@ void fill(Tensor& tensor, std::string_view name, std::uint64_t seed, const Value
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = value(unit_float(mix(key + i)));
 }
 
-// Normal with deviation 0.02, cut at +-2, by Box and Muller from two hashes an element.
-void fill_normal(Tensor& tensor, std::string_view name, std::uint64_t seed) {
+// Normal with that deviation, cut at +-2, by Box and Muller from two hashes an element.
+void fill_normal(Tensor& tensor, std::string_view name, std::uint64_t seed, double deviation) {
   const std::uint64_t key = tensor_key(name, seed);
   const auto values = tensor.values<float>();
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double first = 1.0 - unit_float(mix(key + 2 * i));  // in (0, 1]: its logarithm exists
     const double second = unit_float(mix(key + 2 * i + 1));
     const double normal = std::sqrt(-2.0 * std::log(first)) * std::cos(2.0 * std::numbers::pi * second);
-    values[i] = static_cast<float>(std::clamp(0.02 * normal, -2.0, 2.0));
+    values[i] = static_cast<float>(std::clamp(deviation * normal, -2.0, 2.0));
   }
+}
+
+double deviation(WeightInit init, const Shape& shape) {
+  constexpr double kPublished = 0.02;
+  return init == WeightInit::kPublished ? kPublished : 1.0 / std::sqrt(static_cast<double>(fan_in(shape)));
 }
 
 void fill_constant(Tensor& tensor, float value) { std::ranges::fill(tensor.values<float>(), value); }
@@ -103,7 +108,7 @@ WeightStore random_weights(const NetworkConfig& config, std::uint64_t seed, cons
     Tensor tensor = Tensor::zeros(spec.shape);
     switch (spec.role) {
       case TensorRole::kWeight:
-        fill_normal(tensor, spec.name, seed);
+        fill_normal(tensor, spec.name, seed, deviation(options.weights, spec.shape));
         break;
       case TensorRole::kNormWeight:
         fill_constant(tensor, 1.0f);

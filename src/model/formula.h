@@ -38,10 +38,15 @@ Tensor formula_input(std::string_view name, const Shape& shape, std::uint64_t se
 // with k = mix(seed).
 Image formula_picture(int width, int height, std::uint64_t seed);
 
-// The published initialisation (paper appendix; models/convnext.py of the authors): weights normal with standard
-// deviation 0.02 cut at +-2, biases 0, norms 1 and 0, layer scale `layer_scale`, GRN 0. The numbers come from our own
-// keyed hash, so they are the same everywhere.
+enum class WeightInit {
+  kPublished,  // standard deviation 0.02 (paper appendix; models/convnext.py of the authors)
+  kFanIn,      // 1 / sqrt(fan_in(shape)): every layer keeps the size of its signal (LeCun et al. 1998)
+};
+
+// Weights normal and cut at +-2, biases 0, norms 1 and 0, layer scale `layer_scale`, GRN 0. The
+// numbers come from our own keyed hash, so they are the same everywhere.
 struct Initialisation {
+  WeightInit weights = WeightInit::kPublished;
   float layer_scale = 1e-6f;
   float head_scale = 1.0f;  // multiplies the classifier's weight and bias
 };

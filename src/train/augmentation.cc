@@ -55,15 +55,16 @@ Image crop_randomly(const Image& image, const Augmentation& augmentation, int si
 
 void validate(const Augmentation& augmentation) {
   constexpr double kMaxAspect = 1000.0;
-  require_probability(augmentation.flip_probability, "the probability of mirroring");
-  require(augmentation.crop_padding >= 0 && augmentation.crop_padding <= kMaxPadding, "the padding of the crop",
-          augmentation.crop_padding, fmt::format("0 to {}", kMaxPadding));
-  require_range(augmentation.resized_crop.min_area, augmentation.resized_crop.max_area, 1.0, "area of a crop");
+  require_probability(augmentation.flip_probability, "the probability of mirroring (--flip)");
+  require(augmentation.crop_padding >= 0 && augmentation.crop_padding <= kMaxPadding,
+          "the padding of the crop (--crop-padding)", augmentation.crop_padding, fmt::format("0 to {}", kMaxPadding));
+  require_range(augmentation.resized_crop.min_area, augmentation.resized_crop.max_area, 1.0,
+                "area of a crop (--crop-scale)");
   require_range(augmentation.resized_crop.min_aspect, augmentation.resized_crop.max_aspect, kMaxAspect,
-                "aspect ratio of a crop");
-  require(augmentation.color_jitter >= 0.0 && std::isfinite(augmentation.color_jitter), "the colour jitter",
-          augmentation.color_jitter, "0 or more");
-  require_probability(augmentation.erasing.probability, "the probability of erasing");
+                "aspect ratio of a crop (--crop-ratio)");
+  require(augmentation.color_jitter >= 0.0 && std::isfinite(augmentation.color_jitter),
+          "the colour jitter (--color-jitter)", augmentation.color_jitter, "0 or more");
+  require_probability(augmentation.erasing.probability, "the probability of erasing (--erasing)");
   require_range(augmentation.erasing.min_area, augmentation.erasing.max_area, 1.0, "erased area");
   require_range(augmentation.erasing.min_aspect, augmentation.erasing.max_aspect, kMaxAspect, "erased aspect ratio");
   if (augmentation.rand_augment) validate(*augmentation.rand_augment, augmentation.interpolation);

@@ -52,9 +52,6 @@ class PictureSource {
   // left out of `samples()` and listed in `failures()`. Throws Error (kDamaged) when none is left.
   PictureSource(Dataset dataset, const Preprocessing& preprocessing, ThreadPool& pool,
                 const PictureSourceOptions& options = {});
-  PictureSource(Dataset dataset, const Preprocessing& preprocessing, ThreadPool& pool, std::size_t memory_limit)
-      : PictureSource(std::move(dataset), preprocessing, pool,
-                      {.kept = KeptPicture::kResized, .memory_limit = memory_limit}) {}
 
   const std::vector<Sample>& samples() const { return dataset_.samples; }
   const Preprocessing& preprocessing() const { return preprocessing_; }

@@ -26,18 +26,6 @@ void set_preprocessing(Card& card, const TrainSettings& settings) {
   if (settings.crop_mode) card.preprocessing.crop_mode = *settings.crop_mode;
 }
 
-Card card_of_architecture(const TrainSettings& settings, const std::vector<std::string>& labels) {
-  const RegistryEntry& entry = architecture(settings.model.empty() ? kDefaultModel : settings.model);
-  Card card;
-  card.architecture = entry.name;
-  card.network = with_overrides(entry.network, settings.overrides);
-  card.preprocessing = entry.preprocessing;
-  card.license = settings.license;
-  set_labels(card, labels);
-  set_preprocessing(card, settings);
-  return card;
-}
-
 // The card of a run that begins from `file`: its network and its colours, our classes.
 Card card_of_file(const Checkpoint& file, const TrainSettings& settings, const std::vector<std::string>& labels) {
   Card card;
@@ -55,16 +43,24 @@ Tensor as_float32(const ConstTensorView& view) { return converted(view, DType::k
 }  // namespace
 
 Card card_of(const TrainSettings& settings, const std::vector<std::string>& labels) {
-  if (settings.init.empty()) return card_of_architecture(settings, labels);
-  return card_of_file(read_checkpoint(settings.init, settings.model), settings, labels);
+  const RegistryEntry& entry = architecture(settings.model.empty() ? kDefaultModel : settings.model);
+  Card card;
+  card.architecture = entry.name;
+  card.network = with_overrides(entry.network, settings.overrides);
+  card.preprocessing = entry.preprocessing;
+  card.license = settings.license;
+  set_labels(card, labels);
+  set_preprocessing(card, settings);
+  return card;
 }
 
 TrainStart start_of(const TrainSettings& settings, const std::vector<std::string>& labels) {
-  const Initialisation initialisation{.layer_scale = static_cast<float>(settings.layer_scale_init),
+  const Initialisation initialisation{.weights = settings.weight_init,
+                                      .layer_scale = static_cast<float>(settings.layer_scale_init),
                                       .head_scale = static_cast<float>(settings.head_init_scale)};
   TrainStart start;
   if (settings.init.empty()) {
-    start.card = card_of_architecture(settings, labels);
+    start.card = card_of(settings, labels);
     start.weights = random_weights(start.card.network, settings.seed, initialisation);
     return start;
   }

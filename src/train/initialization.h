@@ -16,12 +16,12 @@ struct TrainStart {
   std::string note;     // what was taken from where, for a person; empty for random weights
 };
 
-// The card of what the settings will train: `labels.size()` classes, and preprocessing without a margin around the crop
-// unless the settings ask for one.
+// The card of what settings without `init` train: `labels.size()` classes, and preprocessing without a margin around
+// the crop unless the settings ask for one. Throws Error when there can be no such network.
 Card card_of(const TrainSettings& settings, const std::vector<std::string>& labels);
 
-// The same with the first weights. Without `init` they are random_weights(). With it, they are those of the file, and
-// the classifier alone is new when the file has another number of classes, or the same number under other names.
+// Card and first weights. Without `init` they are card_of() and random_weights(). With it they are those of the file,
+// and the classifier alone is new when the file has another number of classes, or the same number under other names.
 // Throws Error.
 TrainStart start_of(const TrainSettings& settings, const std::vector<std::string>& labels);
 

@@ -3,15 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <numeric>
 
 #include "convnext/error.h"
+#include "core/names.h"
 
 namespace convnext {
 namespace {
 
 constexpr int kTinyLayers = 6;
+
+constexpr std::array kGroupings = {Named<LayerGrouping>{LayerGrouping::kSingle, "single"},
+                                   Named<LayerGrouping>{LayerGrouping::kGrouped, "grouped"},
+                                   Named<LayerGrouping>{LayerGrouping::kTiny, "tiny"}};
 
 // Layers of `size` blocks each, beginning anew with every stage.
 std::vector<std::vector<int>> runs_of(const std::vector<int>& depths, int size) {
@@ -51,24 +57,10 @@ std::size_t take_number(std::string_view& text) {
 
 }  // namespace
 
-std::string_view name_of(LayerGrouping grouping) {
-  switch (grouping) {
-    case LayerGrouping::kSingle:
-      return "single";
-    case LayerGrouping::kGrouped:
-      return "grouped";
-    case LayerGrouping::kTiny:
-      return "tiny";
-  }
-  return "";
-}
+std::string_view name_of(LayerGrouping grouping) { return find_name(kGroupings, grouping); }
 
-LayerGrouping layer_grouping(std::string_view name) {
-  for (const auto grouping : {LayerGrouping::kSingle, LayerGrouping::kGrouped, LayerGrouping::kTiny}) {
-    if (name == name_of(grouping)) return grouping;
-  }
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("no grouping of layers is called '{}': there are single, grouped and tiny", name));
+LayerGrouping layer_grouping_from_name(std::string_view name) {
+  return find_value(kGroupings, name, "--layer-decay-grouping");
 }
 
 LayerMap::LayerMap(const NetworkConfig& config, LayerGrouping grouping) {

@@ -23,7 +23,7 @@ enum class LayerGrouping {
 // "single", "grouped", "tiny".
 std::string_view name_of(LayerGrouping grouping);
 // Throws Error (kInvalidArgument) that lists the names.
-LayerGrouping layer_grouping(std::string_view name);
+LayerGrouping layer_grouping_from_name(std::string_view name);
 
 class LayerMap {
  public:

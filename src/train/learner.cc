@@ -33,8 +33,8 @@ std::vector<double> learning_rate_table(const TrainSettings& s, std::int64_t ste
   return step_schedule(s.lr, s.step_factor, steps_an_epoch * s.step_epochs, steps, warmup);
 }
 
-// What random numbers of a step are drawn for; keys of the loader and of augmentation begin with smaller numbers.
-constexpr std::uint64_t kMixPurpose = 100;
+// What a number is drawn for, so that no two uses share a sequence.
+constexpr std::uint64_t kMix = hash_name("mix");
 
 }  // namespace
 
@@ -59,18 +59,17 @@ Learner::Learner(const TrainSettings& settings, const Card& card, const WeightSt
   }
   lr_ = learning_rate_table(settings, steps_an_epoch);
   weight_decay_ = cosine_schedule(settings.weight_decay, settings.weight_decay_end.value_or(settings.weight_decay),
-                                  steps_an_epoch * settings.epochs, /*warmup_steps=*/0);
+                                  steps_an_epoch * settings.epochs);
 }
 
-Learner::NetworkBatch Learner::prepared(const Batch& batch, std::int64_t number, int micro) const {
+Learner::NetworkBatch Learner::prepared(Batch batch, std::int64_t number, int micro) const {
   NetworkBatch result{batch.pictures.to(device_, /*non_blocking=*/true), batch.targets.to(device_)};
   const MixOptions options{.mixup_alpha = settings_.mixup,
                            .cutmix_alpha = settings_.cutmix,
                            .probability = settings_.mix_probability,
                            .switch_probability = settings_.mix_switch_probability};
   if (!options.enabled()) return result;
-  KeyedRandom random(
-      {settings_.seed, kMixPurpose, static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(micro)});
+  KeyedRandom random({settings_.seed, kMix, static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(micro)});
   const MixDraw draw =
       draw_mix(options, static_cast<int>(result.pictures.size(2)), static_cast<int>(result.pictures.size(3)), random);
   mix_pictures(result.pictures, draw);
@@ -104,7 +103,8 @@ StepResult Learner::step(const std::function<Batch()>& next, std::int64_t number
     const torch::Tensor loss = loss_of(batch, mix(settings_.seed + forward));
     const double value = loss.item<double>();
     if (!std::isfinite(value)) {
-      refuse(fmt::format("the loss is {} ({})", value, where_not_finite(*network_, loaded, source)));
+      refuse(fmt::format("the loss is {} ({})", value,
+                         where_not_finite(*network_, batch.pictures, loaded.samples, source)));
     }
     (count == 1 ? loss : loss / count).backward();
     result.loss += value / count;

@@ -36,12 +36,13 @@ class Learner {
   StepResult step(const std::function<Batch()>& next, std::int64_t number, const PictureSource& source);
 
   // The pictures and targets as the network gets them in micro-batch `micro` of step `number`: on the device, mixed
-  // when the settings ask for it. Targets are (n,) int64, or (n, classes) float32 when they are mixed.
+  // when the settings ask for it, which on a CPU changes the batch's own pictures. Targets are (n,) int64, or
+  // (n, classes) float32 when they are mixed.
   struct NetworkBatch {
     torch::Tensor pictures;
     torch::Tensor targets;
   };
-  NetworkBatch prepared(const Batch& batch, std::int64_t number, int micro) const;
+  NetworkBatch prepared(Batch batch, std::int64_t number, int micro) const;
 
   Network& network() { return *network_; }
   MovingAverage* average() { return average_.get(); }

@@ -141,12 +141,4 @@ std::optional<Batch> EpochLoader::next() {
   return batch;
 }
 
-Batch plain_batch(const PictureSource& source, std::size_t first, std::size_t count) {
-  Batch batch = empty_batch(count, source.preprocessing().resolution);
-  for (std::size_t i = 0; i < count; ++i) {
-    put(batch, i, source.get(first + i), source.preprocessing(), source.samples()[first + i].label);
-  }
-  return batch;
-}
-
 }  // namespace convnext

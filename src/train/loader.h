@@ -47,7 +47,4 @@ class EpochLoader {
   std::unique_ptr<State> state_;
 };
 
-// The samples [first, first + count) as they are, for evaluation.
-Batch plain_batch(const PictureSource& source, std::size_t first, std::size_t count);
-
 }  // namespace convnext

@@ -26,9 +26,6 @@ MovingAverage::MovingAverage(const Network& network, std::shared_ptr<Network> av
   for (std::size_t i = 0; i < copied_source_.size(); ++i) copied_target_[i].copy_(copied_source_[i]);
 }
 
-MovingAverage::MovingAverage(const Network& network, std::shared_ptr<Network> average, double decay)
-    : MovingAverage(network, std::move(average), MovingAverageOptions{.decay = decay}) {}
-
 double MovingAverage::decay(std::int64_t n) const {
   if (!options_.warmup) return options_.decay;
   return std::min(options_.decay, 1.0 - std::pow(static_cast<double>(n), -2.0 / 3.0));

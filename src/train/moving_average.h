@@ -22,7 +22,6 @@ class MovingAverage {
  public:
   // Starts as a copy of `network`; `average` is a network of the same shape that will hold it.
   MovingAverage(const Network& network, std::shared_ptr<Network> average, const MovingAverageOptions& options);
-  MovingAverage(const Network& network, std::shared_ptr<Network> average, double decay);
 
   void update();
   // The decay of update n, 1 for the first.

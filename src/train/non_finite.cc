@@ -9,18 +9,19 @@ bool is_finite(const torch::Tensor& tensor) { return torch::isfinite(tensor).all
 
 }  // namespace
 
-std::string where_not_finite(Network& network, const Batch& batch, const PictureSource& source) {
+std::string where_not_finite(Network& network, const torch::Tensor& pictures, std::span<const std::size_t> samples,
+                             const PictureSource& source) {
   const torch::NoGradGuard no_grad;
-  for (std::int64_t i = 0; i < batch.pictures.size(0); ++i) {
-    if (is_finite(batch.pictures[i])) continue;
-    const std::size_t sample = batch.samples.at(static_cast<std::size_t>(i));
-    return fmt::format("the picture '{}' is not finite after augmentation", source.samples()[sample].picture.name());
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    if (is_finite(pictures[static_cast<std::int64_t>(i)])) continue;
+    return fmt::format("the picture '{}' is not finite after augmentation",
+                       source.samples()[samples[i]].picture.name());
   }
   for (const auto& parameter : network.named_parameters()) {
     if (is_finite(parameter.value())) continue;
     return fmt::format("'{}' was not finite before this step: an earlier one went too far", parameter.key());
   }
-  const NetworkOutputs outputs = network.forward(batch.pictures);
+  const NetworkOutputs outputs = network.forward(pictures);
   for (std::size_t stage = 0; stage < outputs.stages.size(); ++stage) {
     if (is_finite(outputs.stages[stage])) continue;
     return fmt::format("the weights are finite, and the maps overflow in stage {}", stage);

@@ -55,17 +55,4 @@ std::map<std::string, torch::Tensor> Optimizer::state() const {
   return state;
 }
 
-void Optimizer::restore(const std::map<std::string, torch::Tensor>& saved, std::int64_t steps) {
-  torch::NoGradGuard no_grad;
-  for (auto& [name, tensor] : state()) {
-    const auto found = saved.find(name);
-    if (found == saved.end()) throw Error(ErrorCode::kMismatch, fmt::format("the optimiser's state has no '{}'", name));
-    if (found->second.sizes() != tensor.sizes()) {
-      throw Error(ErrorCode::kMismatch, fmt::format("the optimiser's '{}' has another shape than its parameter", name));
-    }
-    torch::Tensor(tensor).copy_(found->second);
-  }
-  steps_ = steps;
-}
-
 }  // namespace convnext

@@ -42,10 +42,6 @@ std::vector<ParameterGroup> parameter_groups(const Network& network, const Netwo
   return ordered;
 }
 
-std::vector<ParameterGroup> parameter_groups(const Network& network, const NetworkConfig& config, double weight_decay) {
-  return parameter_groups(network, config, GroupOptions{.weight_decay = weight_decay});
-}
-
 void freeze_stages(Network& network, const NetworkConfig& config, int stages) {
   if (stages == 0) return;
   const std::vector<LayerSpec> layers = layer_specs(config);

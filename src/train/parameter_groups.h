@@ -32,7 +32,6 @@ struct GroupOptions {
 // every parameter that does not require a gradient.
 std::vector<ParameterGroup> parameter_groups(const Network& network, const NetworkConfig& config,
                                              const GroupOptions& options);
-std::vector<ParameterGroup> parameter_groups(const Network& network, const NetworkConfig& config, double weight_decay);
 
 // Takes parameters out of training: with `stages` = 1 the stem and the first stage, with 2 the second with the
 // downsample before it as well, and so on; with one more than the network has stages all but the classifier. 0: none.

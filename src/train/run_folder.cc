@@ -141,7 +141,7 @@ void copy_into(const SafetensorsFile& file, const std::map<std::string, torch::T
   for (const auto& [name, tensor] : tensors) {
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end() || found->second.dtype != DType::kF32 ||
-        found->second.count() != tensor.numel()) {
+        found->second.shape != Shape(tensor.sizes().begin(), tensor.sizes().end())) {
       throw Error(ErrorCode::kDamaged, fmt::format("'{}' has no fitting '{}'", file.file().path().string(), name));
     }
     torch::Tensor values = torch::empty(tensor.sizes(), torch::kFloat32);
@@ -255,7 +255,7 @@ std::optional<RunPosition> RunFolder::restore(const fs::path& file, const RunPos
                               path.string()));
     }
     copy_into(checkpoint->file, state_tensors(parts));
-    parts.optimizer.restore(parts.optimizer.state(), position.steps);
+    parts.optimizer.restore(position.steps);
     if (parts.average) parts.average->restore(checkpoint->position.value("average_updates", position.steps));
     return position;
   }

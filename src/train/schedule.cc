@@ -34,14 +34,6 @@ std::vector<double> cosine_schedule(double base, double final_value, std::int64_
   });
 }
 
-std::vector<double> cosine_schedule(double base, double final_value, std::int64_t steps, std::int64_t warmup_steps) {
-  return cosine_schedule(base, final_value, steps, Warmup{.steps = warmup_steps});
-}
-
-std::vector<double> constant_schedule(double base, std::int64_t steps, const Warmup& warmup) {
-  return table(base, steps, warmup, [base](std::int64_t, std::int64_t) { return base; });
-}
-
 std::vector<double> step_schedule(double base, double factor, std::int64_t period, std::int64_t steps,
                                   const Warmup& warmup) {
   return table(base, steps, warmup, [=](std::int64_t i, std::int64_t count) {

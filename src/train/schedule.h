@@ -19,10 +19,7 @@ struct Warmup {
 
 // Falls along half a cosine towards `final_value`, which the step after the last would reach:
 //   final + (base - final) / 2 * (1 + cos(pi * i / M)), i = 0 .. M - 1, M = steps - warmup.steps.
-std::vector<double> cosine_schedule(double base, double final_value, std::int64_t steps, const Warmup& warmup);
-std::vector<double> cosine_schedule(double base, double final_value, std::int64_t steps, std::int64_t warmup_steps);
-
-std::vector<double> constant_schedule(double base, std::int64_t steps, const Warmup& warmup = {});
+std::vector<double> cosine_schedule(double base, double final_value, std::int64_t steps, const Warmup& warmup = {});
 
 // Multiplied by `factor` every `period` steps, counted from the first of the table: the ResNets' recipe with a tenth
 // every 30 epochs.

@@ -5,19 +5,15 @@
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
 #include "convnext/error.h"
+#include "core/names.h"
 
 namespace convnext {
 namespace {
 
-template <typename Value>
-struct Named {
-  Value value;
-  std::string_view name;
-};
-
+constexpr std::array kWeightInits = {Named<WeightInit>{WeightInit::kPublished, "published"},
+                                     Named<WeightInit>{WeightInit::kFanIn, "fan_in"}};
 constexpr std::array kOptimizers = {Named<OptimizerKind>{OptimizerKind::kAdamW, "adamw"},
                                     Named<OptimizerKind>{OptimizerKind::kSgd, "sgd"}};
 constexpr std::array kSchedules = {Named<ScheduleKind>{ScheduleKind::kCosine, "cosine"},
@@ -33,24 +29,6 @@ constexpr std::array kEraseModes = {Named<EraseMode>{EraseMode::kPixel, "pixel"}
                                     Named<EraseMode>{EraseMode::kConstant, "const"}};
 constexpr std::array kPrecisions = {Named<TrainPrecision>{TrainPrecision::kFp32, "fp32"},
                                     Named<TrainPrecision>{TrainPrecision::kBf16, "bf16"}};
-
-template <typename Value, std::size_t count>
-std::string_view find_name(const std::array<Named<Value>, count>& table, Value value) {
-  for (const auto& known : table) {
-    if (known.value == value) return known.name;
-  }
-  throw std::logic_error("name_of: not a value of its type");
-}
-
-template <typename Value, std::size_t count>
-Value find_value(const std::array<Named<Value>, count>& table, std::string_view name, std::string_view option) {
-  std::string all;
-  for (const auto& known : table) {
-    if (known.name == name) return known.value;
-    all += fmt::format("{}{}", all.empty() ? "" : ", ", known.name);
-  }
-  throw Error(ErrorCode::kInvalidArgument, fmt::format("{} is '{}': expected one of {}", option, name, all));
-}
 
 void require(bool holds, std::string_view option, std::string_view expected) {
   if (!holds) throw Error(ErrorCode::kInvalidArgument, fmt::format("{} must be {}", option, expected));
@@ -103,13 +81,14 @@ void validate_augmentation(const TrainSettings& s) {
   require(s.mix_switch_probability >= 0 && s.mix_switch_probability <= 1, "--mix-switch-probability", "0 to 1");
   require((s.mixup == 0 && s.cutmix == 0) || s.batch_size % 2 == 0, "--batch-size",
           "even with --mixup or --cutmix: pictures are mixed in pairs");
-  validate(s.augmentation);
   require(s.crop_padding >= -1 && s.crop_padding <= 4096, "--crop-padding",
           "0 to 4096, or -1 for an eighth of the side");
+  validate(augmentation_of(s, s.resolution));
 }
 
 }  // namespace
 
+std::string_view name_of(WeightInit init) { return find_name(kWeightInits, init); }
 std::string_view name_of(OptimizerKind kind) { return find_name(kOptimizers, kind); }
 std::string_view name_of(ScheduleKind kind) { return find_name(kSchedules, kind); }
 std::string_view name_of(TrainPrecision precision) { return find_name(kPrecisions, precision); }
@@ -119,6 +98,7 @@ std::string_view name_of(ShiftPadding padding) { return find_name(kPaddings, pad
 std::string_view name_of(FlipMode mode) { return find_name(kFlipModes, mode); }
 std::string_view name_of(EraseMode mode) { return find_name(kEraseModes, mode); }
 
+WeightInit weight_init_from_name(std::string_view name) { return find_value(kWeightInits, name, "--weight-init"); }
 OptimizerKind optimizer_from_name(std::string_view name) { return find_value(kOptimizers, name, "--optimizer"); }
 ScheduleKind schedule_from_name(std::string_view name) { return find_value(kSchedules, name, "--schedule"); }
 TrainPrecision train_precision_from_name(std::string_view name) { return find_value(kPrecisions, name, "--precision"); }
@@ -134,7 +114,6 @@ std::optional<Interpolation> train_interpolation_from_name(std::string_view name
 }
 
 void validate(const TrainSettings& s) {
-  require(!s.output.empty(), "--output", "given: the folder of the run");
   require(s.hold_out >= 0 && s.hold_out < 1, "--hold-out", "0 or more, and below 1");
   validate_network(s);
   validate_schedule(s);
@@ -151,6 +130,7 @@ void validate(const TrainSettings& s) {
 Augmentation augmentation_of(const TrainSettings& settings, int resolution) {
   Augmentation augmentation = settings.augmentation;
   augmentation.crop_padding = settings.crop_padding >= 0 ? settings.crop_padding : resolution / 8;
+  augmentation.rand_augment = parse_rand_augment(settings.auto_augment);
   return augmentation;
 }
 
@@ -189,6 +169,7 @@ std::string settings_to_json(const TrainSettings& s) {
   if (s.ema_decay > 0) json["ema_warmup"] = s.ema_warmup;
   json["precision"] = name_of(s.precision);
   json["drop_path"] = s.drop_path;
+  json["weight_init"] = name_of(s.weight_init);
   json["layer_scale_init"] = s.layer_scale_init;
   json["head_init_scale"] = s.head_init_scale;
   json["freeze_stages"] = s.freeze_stages;

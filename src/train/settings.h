@@ -9,6 +9,7 @@
 #include "convnext/image.h"
 #include "model/card.h"
 #include "model/config.h"
+#include "model/formula.h"
 #include "train/augmentation.h"
 #include "train/layer_decay.h"
 
@@ -34,9 +35,10 @@ struct TrainSettings {
   std::optional<double> crop_fraction{};  // of evaluation, and of the card; otherwise 1
   std::optional<CropMode> crop_mode{};    // the same; otherwise the architecture's own
   double drop_path = 0.1;
-  double layer_scale_init = 1e-6;  // for random weights
-  double head_init_scale = 1.0;    // for a classifier of random weights
-  int freeze_stages = 0;           // the stem and this many stages are not trained; 0: all is
+  WeightInit weight_init = WeightInit::kPublished;  // of random weights, as is
+  double layer_scale_init = 1e-6;
+  double head_init_scale = 1.0;  // for a classifier of random weights
+  int freeze_stages = 0;         // the stem and this many stages are not trained; 0: all is
 
   // Schedule
   int epochs = 300;
@@ -72,9 +74,9 @@ struct TrainSettings {
   double cutmix = 0.0;  // the same
   double mix_probability = 1.0;
   double mix_switch_probability = 0.5;  // that a mixed batch is one of cutmix, where both are on
-  Augmentation augmentation;            // but for its crop_padding, which follows from:
+  Augmentation augmentation;            // but for its crop_padding and rand_augment, which follow from:
   int crop_padding = -1;                // pixels; -1: an eighth of the resolution
-  std::string auto_augment;             // RandAugment as timm writes it, for the card; `augmentation` has what it means
+  std::string auto_augment;             // RandAugment as timm writes it; empty: none
 
   // The machine, and what does not change the result
   std::uint64_t seed = 0;
@@ -94,7 +96,7 @@ struct TrainSettings {
 // Throws Error (kInvalidArgument) at the first value that cannot work, with its option.
 void validate(const TrainSettings& settings);
 
-// The augmentation of pictures of `resolution`.
+// The whole augmentation of pictures of `resolution`. Throws Error (kInvalidArgument) when `auto_augment` is no policy.
 Augmentation augmentation_of(const TrainSettings& settings, int resolution);
 
 // What a run learned with, as a JSON object; the same for equal runs: no path, host, thread count or time. A run can
@@ -102,6 +104,7 @@ Augmentation augmentation_of(const TrainSettings& settings, int resolution);
 std::string settings_to_json(const TrainSettings& settings);
 
 // The names used on command lines, in recipes and cards. Parsing throws Error with the known names.
+std::string_view name_of(WeightInit init);
 std::string_view name_of(OptimizerKind kind);
 std::string_view name_of(ScheduleKind kind);
 std::string_view name_of(TrainPrecision precision);
@@ -109,6 +112,7 @@ std::string_view name_of(TrainCrop crop);
 std::string_view name_of(ShiftPadding padding);
 std::string_view name_of(FlipMode mode);
 std::string_view name_of(EraseMode mode);
+WeightInit weight_init_from_name(std::string_view name);
 OptimizerKind optimizer_from_name(std::string_view name);
 ScheduleKind schedule_from_name(std::string_view name);
 TrainPrecision train_precision_from_name(std::string_view name);

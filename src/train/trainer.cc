@@ -306,7 +306,6 @@ bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport&
     ++position.steps;
     ++position.steps_of_epoch;
     position.loss_sum += result.loss;
-    report.lr = result.lr;
     report.gradient_norm = result.gradient_norm;
     tensorboard_->scalar("train/loss", position.steps, result.loss);
     tensorboard_->scalar("train/lr", position.steps, result.lr);
@@ -459,6 +458,7 @@ TrainPlan Trainer::plan() {
 
 RunEnd train(const TrainSettings& settings, const std::string& settings_text, const TrainCallbacks& callbacks) {
   validate(settings);
+  if (settings.output.empty()) throw Error(ErrorCode::kInvalidArgument, "a run needs a folder: settings.output");
   // Before the data is read, which may take a while.
   RunFolder(settings.output, settings.resume, settings.keep_checkpoints);
   return Trainer(settings, callbacks).run(settings_text);

@@ -54,7 +54,6 @@ HWY_INLINE V silu(D d, V x) {
   return gated(d, x, x);
 }
 
-// NOLINTNEXTLINE(google-readability-namespace-comments): the macro has another name for each instruction set
 }  // namespace convnext::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
