@@ -4,6 +4,7 @@
 BUILD := build/release
 PREFIX ?= /usr/local
 MODEL ?= models/convnext_cifar10.safetensors
+FUZZ_SECONDS ?= 600
 SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 all: setup  ## set up what is missing and build everything (the default)
@@ -39,6 +40,10 @@ tsan:  ## the runtime's tests under the thread sanitizer
 	cmake --build --preset tsan
 	ctest --preset tsan
 
+fuzz:  ## run every fuzzer for FUZZ_SECONDS, ten minutes unless set
+	@tools/setup.sh everything
+	fuzz/run.sh $(FUZZ_SECONDS)
+
 format:  ## format the sources
 	clang-format -i $(SOURCES)
 
@@ -55,6 +60,12 @@ lint: check-format  ## check the format, then run clang-tidy on the runtime and 
 goldens:  ## make the tests' goldens anew from the reference implementations
 	tools/make_goldens.sh
 
+# PICTURES may be a file, or several in quotes; a bare file of weights needs ARCHITECTURE=name beside it.
+parity:  ## compare MODEL with timm or transformers step by step: make parity PICTURES=folder
+	@test -n "$(PICTURES)" || { echo "usage: make parity PICTURES=folder [MODEL=file] [ARCHITECTURE=name]"; exit 2; }
+	OMP_NUM_THREADS=1 "$$(tools/golden_python.sh)" tools/parity.py "$(MODEL)" $(PICTURES) \
+	  $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
+
 accuracy:  ## measure MODEL on a folder of pictures: make accuracy DATA=folder
 	@test -n "$(DATA)" || { echo "usage: make accuracy DATA=folder [MODEL=file]"; exit 2; }
 	$(BUILD)/bin/convnext eval "$(DATA)" --model "$(MODEL)"
@@ -63,6 +74,6 @@ install:  ## install what is built: make install PREFIX=/usr/local
 	cmake --install $(BUILD) --prefix "$(PREFIX)"
 
 clean:  ## remove what was built; build/libtorch stays
-	rm -rf build/release build/debug build/clang build/asan build/tsan build/shared
+	rm -rf build/release build/debug build/clang build/asan build/tsan build/fuzz build/shared
 
-.PHONY: all help setup demo test asan tsan format check-format lint goldens accuracy install clean
+.PHONY: all help setup demo test asan tsan fuzz format check-format lint goldens parity accuracy install clean

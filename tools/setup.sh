@@ -18,13 +18,14 @@ runtime     libhwy-dev        Highway: SIMD kernels, chosen for the processor at
 runtime     libjpeg-dev       libjpeg-turbo: reads JPEG
 runtime     libpng-dev        reads and writes PNG
 runtime     libwebp-dev       reads WebP
+runtime     libzip-dev        reads PyTorch files, which are zip archives
+runtime     zlib1g-dev        zlib: built-in labels, checksums of checkpoints
 runtime     nlohmann-json3-dev  reads and writes JSON: model cards, --json
 runtime     libfmt-dev        formats messages
 runtime     libcli11-dev      parses command lines
 everything  libgtest-dev      GoogleTest: the unit tests
 everything  libgmock-dev      GoogleMock: its matchers
 everything  libbenchmark-dev  Google Benchmark: the programs in bench/
-everything  zlib1g-dev        zlib: checksums of checkpoints
 everything  gnuplot-nox       draws the charts of training runs; they go on without it
 everything  clang             the second compiler of .ci/run
 everything  clang-format      make format, make lint

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "io/quoted.h"
 
 namespace convnext {
 namespace {
@@ -27,20 +28,6 @@ constexpr std::array kReadTypes = {DType::kBool, DType::kU8,  DType::kI8,  DType
 // Types of the format that have no place in this library.
 constexpr std::array<std::string_view, 9> kOtherTypes = {"C64",         "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ",
                                                          "F8_E5M2FNUZ", "F4",      "F6_E2M3", "F6_E3M2"};
-
-// A name out of the file, fit for a message: hostile ones are long, or drive a terminal.
-std::string in_quotes(std::string_view name) {
-  constexpr std::size_t kLongest = 200;
-  std::string text = "'";
-  for (const char c : name.substr(0, kLongest)) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      text += c;
-    }
-  }
-  return text + (name.size() > kLongest ? "...'" : "'");
-}
 
 struct Entry {
   std::string name;

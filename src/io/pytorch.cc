@@ -1,0 +1,444 @@
+#include "io/pytorch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <unordered_map>
+
+#include "convnext/error.h"
+#include "io/pickle.h"
+#include "io/pytorch_state.h"
+#include "io/quoted.h"
+#include "io/zip_archive.h"
+
+namespace convnext {
+namespace {
+
+constexpr std::string_view kZipSignature = "PK\x03\x04";
+constexpr std::string_view kPickleMember = "/data.pkl";
+constexpr unsigned char kPickleProtocol = 0x80;  // the first byte of every pickle since protocol 2
+// 0x1950a86a20f9469cfc6c, in little-endian.
+constexpr std::string_view kLegacyMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+constexpr std::int64_t kLegacyProtocol = 1001;
+
+// How much more than the file itself tensors may take that are laid out anew: a few of one storage, all of it.
+constexpr std::uint64_t kLaidOutRatio = 4;
+constexpr std::uint64_t kLaidOutAlways = std::uint64_t{1} << 20;
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+PickleLimits limits_of(const TensorFileOptions& options) {
+  PickleLimits limits;
+  limits.max_bytes = static_cast<std::size_t>(std::max<std::int64_t>(options.max_pickle_bytes, 0));
+  limits.max_objects = static_cast<std::size_t>(std::max<std::int64_t>(options.max_pickle_objects, 0));
+  return limits;
+}
+
+// Axes of one element may have any stride, as PyTorch sees it.
+bool is_laid_out(const Shape& shape, const Shape& strides) {
+  const Shape dense = contiguous_strides(shape);
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    if (shape[axis] > 1 && strides[axis] != dense[axis]) return false;
+  }
+  return true;
+}
+
+template <std::size_t size>
+void copy_elements(const std::byte* from, std::size_t step, std::size_t count, std::byte* to) {
+  for (std::size_t i = 0; i < count; ++i) std::memcpy(to + i * size, from + i * step * size, size);
+}
+
+// The elements of a strided tensor in row-major order.
+void lay_out(const std::byte* from, const Shape& shape, const Shape& strides, std::size_t element_bytes,
+             std::byte* to) {
+  // The innermost axis by a loop of its own, the others by counting.
+  const std::size_t inner = shape.size() - 1;
+  const auto count = static_cast<std::size_t>(shape[inner]);
+  const auto step = static_cast<std::size_t>(strides[inner]);
+  Shape steps = strides;  // an axis of one element may have any stride, and is never gone along
+  for (std::size_t axis = 0; axis < inner; ++axis) steps[axis] = shape[axis] > 1 ? strides[axis] : 0;
+  Shape index(inner, 0);
+  std::int64_t at = 0;
+  while (true) {
+    const std::byte* const row = from + static_cast<std::size_t>(at) * element_bytes;
+    switch (element_bytes) {
+      case 1:
+        copy_elements<1>(row, step, count, to);
+        break;
+      case 2:
+        copy_elements<2>(row, step, count, to);
+        break;
+      case 4:
+        copy_elements<4>(row, step, count, to);
+        break;
+      default:
+        copy_elements<8>(row, step, count, to);
+        break;
+    }
+    to += count * element_bytes;
+    std::size_t axis = inner;
+    while (axis-- > 0) {
+      at += steps[axis];
+      if (++index[axis] < shape[axis]) break;
+      at -= steps[axis] * shape[axis];
+      index[axis] = 0;
+    }
+    if (axis == std::numeric_limits<std::size_t>::max()) return;
+  }
+}
+
+// Puts the tensors of a state into a TensorFile. `find` gives the bytes of a storage.
+template <typename Find>
+void add_tensors(const PytorchState& state, std::uint64_t file_bytes, std::string_view source, const Find& find,
+                 TensorFile& file) {
+  std::uint64_t budget = kLaidOutAlways + kLaidOutRatio * file_bytes;
+  for (const PytorchTensor& tensor : state.tensors) {
+    const auto damaged = [&](std::string_view what) {
+      throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {}: {}", source, in_quotes(tensor.name), what));
+    };
+    const PytorchStorage& storage = tensor.storage;
+    const std::size_t element_bytes = size_of(tensor.dtype);
+    const std::uint64_t bytes = static_cast<std::uint64_t>(element_count(tensor.shape)) * element_bytes;
+    const std::byte* data = nullptr;
+    const bool laid_out = bytes == 0 || is_laid_out(tensor.shape, tensor.strides);
+    if (bytes > 0) {
+      const std::span<const std::byte> stored = find(storage, damaged);
+      if (stored.size() / storage.element_bytes < storage.elements) {
+        damaged(fmt::format("its storage {} has {} bytes, and {} elements of {} bytes are promised",
+                            in_quotes(storage.key), stored.size(), storage.elements, storage.element_bytes));
+      }
+      data = stored.data() + storage.first * storage.element_bytes + tensor.offset * element_bytes;
+    }
+    if (!laid_out) {
+      if (bytes > budget) {
+        damaged(fmt::format("its strides {} repeat the storage's numbers beyond {} times the file's size",
+                            to_string(tensor.strides), kLaidOutRatio));
+      }
+      budget -= bytes;
+      const auto copy = std::make_shared<std::vector<std::byte>>(bytes);
+      lay_out(data, tensor.shape, tensor.strides, element_bytes, copy->data());
+      data = copy->data();
+      file.owners.push_back(copy);
+    }
+    file.tensors[std::string(tensor.name)] = {data, tensor.dtype, Layout::kRowMajor, tensor.shape,
+                                              contiguous_strides(tensor.shape)};
+  }
+}
+
+// The folder inside of the archive that everything lies in: its members are called FOLDER/data.pkl and so on.
+std::string find_folder(const ZipArchive& archive, const std::filesystem::path& path) {
+  const auto refuse = [&](std::string_view what) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("'{}' is {}", path.string(), what));
+  };
+  std::string folder;
+  for (const ZipMember& member : archive.members()) {
+    const std::string_view name = member.name;
+    const std::size_t slash = name.find('/');
+    if (slash == std::string_view::npos || name.substr(slash) != kPickleMember) continue;
+    if (!folder.empty()) {
+      throw Error(ErrorCode::kDamaged, fmt::format("'{}' has more than one data.pkl", path.string()));
+    }
+    folder = name.substr(0, slash);
+    if (folder.empty()) break;
+  }
+  if (folder.empty()) refuse("a zip archive without data.pkl, so not a PyTorch file of weights");
+  if (archive.find(folder + "/constants.pkl") ||
+      std::any_of(archive.members().begin(), archive.members().end(),
+                  [&](const ZipMember& member) { return member.name.starts_with(folder + "/code/"); })) {
+    refuse(
+        "a TorchScript archive, a program with its weights: load it in Python by torch.jit.load and save its "
+        "state_dict()");
+  }
+  if (const ZipMember* order = archive.find(folder + "/byteorder")) {
+    constexpr std::uint64_t kMost = 16;
+    const std::string name(order->size > kMost ? "of too many letters" : text_of(archive.read(*order).bytes));
+    if (name != "little") {
+      refuse(fmt::format("of the byte order {}; only 'little' is read: save it on another machine", in_quotes(name)));
+    }
+  }
+  return folder;
+}
+
+}  // namespace
+
+bool is_pytorch_zip(std::span<const std::byte> first_bytes) { return text_of(first_bytes).starts_with(kZipSignature); }
+
+bool is_pytorch_legacy(std::span<const std::byte> first_bytes) {
+  return !first_bytes.empty() && std::to_integer<unsigned char>(first_bytes.front()) == kPickleProtocol;
+}
+
+TensorFile open_pytorch_zip(const MappedFile& file, const TensorFileOptions& options) {
+  TensorFile result;
+  result.path = file.path();
+  result.kind = TensorFileKind::kPytorchZip;
+  result.owners.push_back(file.owner());
+  const ZipArchive archive(file, options.max_zip_ratio);
+  const std::string folder = find_folder(archive, file.path());
+
+  const ZipMember& member = *archive.find(folder + std::string(kPickleMember));
+  const std::string source = fmt::format("'{}', {}", file.path().string(), in_quotes(member.name));
+  if (std::cmp_greater(member.size, options.max_pickle_bytes)) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("{} has {} bytes, more than {} are refused", source, member.size,
+                                                     options.max_pickle_bytes));
+  }
+  const ZipBytes program = archive.read(member);
+  archive.check(member, program.bytes);
+  const Pickle pickle = read_pickle(program.bytes, 0, source, role_in_pytorch, limits_of(options));
+  PytorchState state = find_pytorch_state(pickle, options, source);
+
+  std::unordered_map<std::string_view, std::span<const std::byte>> storages;
+  const auto find = [&](const PytorchStorage& storage, const auto& damaged) {
+    const auto known = storages.find(storage.key);
+    if (known != storages.end()) return known->second;
+    const ZipMember* const stored = archive.find(fmt::format("{}/data/{}", folder, storage.key));
+    if (!stored) damaged(fmt::format("the archive has no storage {}", in_quotes(storage.key)));
+    const ZipBytes read = archive.read(*stored);
+    if (!stored->stored) result.owners.push_back(read.owner);
+    return storages[storage.key] = read.bytes;
+  };
+  add_tensors(state, file.bytes().size(), source, find, result);
+  result.notes = std::move(state.notes);
+  return result;
+}
+
+TensorFile open_pytorch_legacy(const MappedFile& file, const TensorFileOptions& options) {
+  TensorFile result;
+  result.path = file.path();
+  result.kind = TensorFileKind::kPytorchLegacy;
+  result.owners.push_back(file.owner());
+  const std::span<const std::byte> bytes = file.bytes();
+  const std::string source = fmt::format("'{}'", file.path().string());
+  const auto damaged = [&](std::string_view what) {
+    throw Error(ErrorCode::kDamaged, fmt::format("{} is not a whole PyTorch file: {}", source, what));
+  };
+
+  std::size_t at = 0;
+  const auto next = [&](PickleLimits limits) {
+    Pickle pickle = read_pickle(bytes, at, source, role_in_pytorch, limits);
+    at += pickle.size();
+    return pickle;
+  };
+  PickleLimits few;
+  few.max_bytes = 4096;
+  few.max_objects = 1000;
+  if (const Pickle magic = next(few);
+      magic.root().type != PickleType::kLargeInteger || magic.root().text != kLegacyMagic) {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("{} is a pickle, but not one of PyTorch's: only torch.save() makes files of weights", source));
+  }
+  if (const Pickle protocol = next(few);
+      protocol.root().type != PickleType::kInteger || protocol.root().integer != kLegacyProtocol) {
+    damaged(fmt::format("its protocol is not {}", kLegacyProtocol));
+  }
+  const Pickle system = next(few);
+  if (const PickleValue* little = system.root().find("little_endian"); !little || little->integer != 1) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} is big-endian, which is not read: save it on another machine", source));
+  }
+  const Pickle pickle = next(limits_of(options));
+  const Pickle keys = next(limits_of(options));
+  if (keys.root().type != PickleType::kList) damaged("it has no list of storages");
+  PytorchState state = find_pytorch_state(pickle, options, source);
+
+  // Each storage is its number of elements and their bytes; how large these are, only who refers to it knows.
+  std::unordered_map<std::string_view, PytorchStorage> referred;
+  for (const PickleValue* persistent : pickle.persistent()) {
+    const PytorchStorage storage = pytorch_storage(*persistent, source);
+    const auto [known, is_new] = referred.try_emplace(storage.key, storage);
+    if (!is_new && known->second.element_bytes != storage.element_bytes) {
+      damaged(fmt::format("storage {} is of two types", in_quotes(storage.key)));
+    }
+  }
+  std::unordered_map<std::string_view, std::span<const std::byte>> storages;
+  for (const PickleValue* key : keys.root().items) {
+    const auto storage = referred.find(key->text);
+    if (storage == referred.end()) damaged(fmt::format("storage {} belongs to no tensor", in_quotes(key->text)));
+    const std::string name = in_quotes(key->text);
+    std::uint64_t elements = 0;
+    if (bytes.size() - at < sizeof(elements)) {
+      damaged(fmt::format("it ends before storage {}; was the download cut short?", name));
+    }
+    for (std::size_t i = sizeof(elements); i-- > 0;) {
+      elements = elements << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
+    }
+    at += sizeof(elements);
+    if (elements > (bytes.size() - at) / storage->second.element_bytes) {
+      damaged(
+          fmt::format("storage {} at byte {} promises {} elements, and {} bytes are left; was the download cut "
+                      "short?",
+                      name, at, elements, bytes.size() - at));
+    }
+    const std::uint64_t size = elements * storage->second.element_bytes;
+    storages[key->text] = bytes.subspan(at, size);
+    at += size;
+  }
+  const auto find = [&](const PytorchStorage& storage, const auto& tensor_damaged) {
+    const auto known = storages.find(storage.key);
+    if (known == storages.end()) tensor_damaged(fmt::format("the file has no storage {}", in_quotes(storage.key)));
+    return known->second;
+  };
+  add_tensors(state, bytes.size(), source, find, result);
+  result.notes = std::move(state.notes);
+  return result;
+}
+
+namespace {
+
+std::string_view storage_class(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "FloatStorage";
+    case DType::kF64:
+      return "DoubleStorage";
+    case DType::kF16:
+      return "HalfStorage";
+    case DType::kBF16:
+      return "BFloat16Storage";
+    case DType::kI64:
+      return "LongStorage";
+    case DType::kI32:
+      return "IntStorage";
+    case DType::kI16:
+      return "ShortStorage";
+    case DType::kI8:
+      return "CharStorage";
+    case DType::kU8:
+      return "ByteStorage";
+    case DType::kBool:
+      return "BoolStorage";
+    default:
+      return {};
+  }
+}
+
+// A pickle of protocol 2, opcode by opcode.
+class PickleWriter {
+ public:
+  void opcode(char code) { text_ += code; }
+  void global(std::string_view module, std::string_view name) { text_ += fmt::format("c{}\n{}\n", module, name); }
+  void text(std::string_view value) {
+    text_ += 'X';
+    little(value.size(), 4);
+    text_ += value;
+  }
+  void integer(std::uint64_t value) {
+    if (value <= 0xff) {
+      text_ += 'K';
+      little(value, 1);
+    } else if (value <= 0xffff) {
+      text_ += 'M';
+      little(value, 2);
+    } else if (value <= 0x7fffffff) {
+      text_ += 'J';
+      little(value, 4);
+    } else {  // LONG1, of 8 bytes
+      text_ += "\x8a\x08";
+      little(value, 8);
+    }
+  }
+  void tuple(const Shape& values) {
+    text_ += '(';
+    for (const std::int64_t value : values) integer(static_cast<std::uint64_t>(value));
+    text_ += 't';
+  }
+  // Keeps the value on top of the stack; get() gives it again.
+  void put(std::uint8_t index) { (text_ += 'q') += static_cast<char>(index); }
+  void get(std::uint8_t index) { (text_ += 'h') += static_cast<char>(index); }
+
+  const std::string& finish() { return text_ += '.'; }
+
+ private:
+  void little(std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) text_ += static_cast<char>(value >> (8 * i));
+  }
+  std::string text_ = "\x80\x02";
+};
+
+}  // namespace
+
+void write_pytorch(const std::filesystem::path& path,
+                   std::span<const std::pair<std::string, ConstTensorView>> tensors) {
+  const auto refuse = [&](std::string_view name, std::string_view what) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("cannot write '{}': tensor {} {}", path.string(), in_quotes(name), what));
+  };
+  enum Kept : std::uint8_t { kOrderedDict, kRebuild, kFirstStorageClass };
+  PickleWriter pickle;
+  std::set<std::string_view> names;
+  std::vector<DType> classes;  // that stand in the pickle already
+  pickle.global("collections", "OrderedDict");
+  pickle.put(kOrderedDict);
+  pickle.opcode(')');
+  pickle.opcode('R');
+  pickle.opcode('(');
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto& [name, view] = tensors[i];
+    if (!names.insert(name).second) refuse(name, "stands twice");
+    try {
+      (void)nlohmann::json(name).dump();  // the JSON writer is the one that knows UTF-8
+    } catch (const nlohmann::json::exception&) {
+      refuse(name, "has a name that is not valid UTF-8");
+    }
+    if (!view.is_contiguous()) refuse(name, "is not contiguous");
+    if (storage_class(view.dtype).empty())
+      refuse(name, fmt::format("is {}, which PyTorch has no storage of", name_of(view.dtype)));
+
+    pickle.text(name);
+    if (i == 0) {
+      pickle.global("torch._utils", "_rebuild_tensor_v2");
+      pickle.put(kRebuild);
+    } else {
+      pickle.get(kRebuild);
+    }
+    pickle.opcode('(');  // the arguments: storage, offset, shape, strides, requires_grad, hooks
+    pickle.opcode('(');  // the storage: "storage", class, key, device, elements
+    pickle.text("storage");
+    const auto known = std::find(classes.begin(), classes.end(), view.dtype);
+    const auto kept = static_cast<std::uint8_t>(kFirstStorageClass + (known - classes.begin()));
+    if (known == classes.end()) {
+      pickle.global("torch", storage_class(view.dtype));
+      pickle.put(kept);
+      classes.push_back(view.dtype);
+    } else {
+      pickle.get(kept);
+    }
+    pickle.text(fmt::format("{}", i));
+    pickle.text("cpu");
+    pickle.integer(static_cast<std::uint64_t>(view.count()));
+    pickle.opcode('t');
+    pickle.opcode('Q');
+    pickle.integer(0);
+    pickle.tuple(view.shape);
+    pickle.tuple(view.strides);
+    pickle.opcode('\x89');
+    pickle.get(kOrderedDict);
+    pickle.opcode(')');
+    pickle.opcode('R');
+    pickle.opcode('t');
+    pickle.opcode('R');
+  }
+  pickle.opcode('u');
+
+  write_file_atomically(path, [&](const ByteSink& sink) {
+    ZipWriter archive(sink);
+    archive.add("archive/data.pkl", pickle.finish());
+    archive.add("archive/byteorder", "little");
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const ConstTensorView& view = tensors[i].second;
+      const std::size_t bytes = static_cast<std::size_t>(view.count()) * size_of(view.dtype);
+      archive.add(fmt::format("archive/data/{}", i), std::span(view.data, bytes));
+    }
+    archive.add("archive/version", "3\n");
+    archive.finish();
+  });
+}
+
+}  // namespace convnext

@@ -1,0 +1,12 @@
+// Names out of a file, fit for a message.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace convnext {
+
+// In single quotes, cut at 200 bytes, control characters spelled out: hostile names are long, or drive a terminal.
+std::string in_quotes(std::string_view name);
+
+}  // namespace convnext

@@ -1,0 +1,48 @@
+// The tensors of a file of weights, whatever kind of file it is.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convnext/tensor.h"
+
+namespace convnext {
+
+enum class TensorFileKind { kSafetensors, kSafetensorsIndex, kPytorchZip, kPytorchLegacy };
+
+// "safetensors", "safetensors in shards", "PyTorch zip", "PyTorch of before 1.6".
+std::string_view name_of(TensorFileKind kind);
+
+struct TensorFileOptions {
+  // Of a training checkpoint that holds both: the moving average's weights (model_ema, state_dict_ema), or the others.
+  bool prefer_average = true;
+  std::int64_t max_tensors = 100'000;
+  std::int64_t max_pickle_bytes = 64 << 20;     // of the pickled program of a PyTorch file
+  std::int64_t max_pickle_objects = 4'000'000;  // that this program makes
+  std::int64_t max_zip_ratio = 100;             // of what a deflated file unpacks to, and its own bytes
+};
+
+struct TensorFile {
+  std::filesystem::path path;
+  TensorFileKind kind = TensorFileKind::kSafetensors;
+  // By the file's own names; contiguous; need not be aligned. Tensors that share their numbers in a PyTorch file share
+  // the memory here.
+  std::map<std::string, ConstTensorView, std::less<>> tensors;
+  std::map<std::string, std::string> metadata;      // of safetensors
+  std::vector<std::shared_ptr<const void>> owners;  // keep the viewed memory alive
+  // What was passed over, for people: "took 'model_ema' of 'model', 'model_ema', 'optimizer'".
+  std::vector<std::string> notes;
+};
+
+// Tells the kind by the first bytes, never by the name. A safetensors index (*.index.json) opens its shards, which lie
+// beside it. Throws Error: kNotFound; kDamaged with the place; kMismatch for an index that names other tensors than its
+// shards hold; kUnsupported for what is not read (a TorchScript archive, a global that no state dict has, by name) or
+// beyond the limits.
+TensorFile open_tensor_file(const std::filesystem::path& path, const TensorFileOptions& options = {});
+
+}  // namespace convnext

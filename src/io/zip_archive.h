@@ -1,0 +1,84 @@
+// zip archives (PKWARE APPNOTE 6.3), as PyTorch writes and reads them: members stored or deflated, sizes beyond 4 GB,
+// and in the archives that we write every member's bytes aligned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/file.h"
+
+namespace convnext {
+
+struct ZipMember {
+  std::string name;
+  std::uint64_t size = 0;  // bytes, when unpacked
+  bool stored = false;     // the archive holds the very bytes
+};
+
+// Bytes and what keeps them alive.
+struct ZipBytes {
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
+
+class ZipArchive {
+ public:
+  // Reads the directory. All members together may unpack to at most `max_ratio` times the archive's own bytes and 1 MB.
+  // Throws Error: kDamaged with the member, kUnsupported for encryption, a packing other than deflate, or more than
+  // the ratio.
+  explicit ZipArchive(const MappedFile& file, std::int64_t max_ratio = 100);
+  ~ZipArchive();
+  ZipArchive(const ZipArchive&) = delete;
+  ZipArchive& operator=(const ZipArchive&) = delete;
+
+  const std::vector<ZipMember>& members() const { return members_; }
+  // Null where there is none of this name.
+  const ZipMember* find(std::string_view name) const;
+
+  // A stored member is a view of the mapped file; of a deflated one the checksum is compared. Throws Error (kDamaged).
+  ZipBytes read(const ZipMember& member) const;
+  // Throws Error (kDamaged) when the bytes of a member are not those that its checksum was made of. Checking costs a
+  // second for 1 GB, and writers may leave the checksum out; then this does nothing.
+  void check(const ZipMember& member, std::span<const std::byte> bytes) const;
+
+ private:
+  struct Place;  // of a member in the archive
+  struct Reader;
+  [[noreturn]] void throw_damaged(std::string_view what) const;
+  void read_directory(std::int64_t max_ratio);
+  std::size_t index_of(const ZipMember& member) const;
+
+  MappedFile file_;
+  std::unique_ptr<Reader> reader_;
+  std::vector<ZipMember> members_;  // in the order of the directory
+  std::vector<Place> places_;
+  std::vector<std::size_t> by_name_;  // indices of members_, sorted by name
+};
+
+// Writes an archive to a sink: members stored, of no time, their bytes aligned to 64 in the archive.
+class ZipWriter {
+ public:
+  explicit ZipWriter(const ByteSink& sink) : sink_(sink) {}
+
+  // `name` has at most 65,000 bytes and was not added before.
+  void add(std::string_view name, std::span<const std::byte> bytes);
+  void add(std::string_view name, std::string_view text);
+  // The directory. Call it once, last.
+  void finish();
+
+ private:
+  void write(std::span<const std::byte> bytes);
+
+  const ByteSink& sink_;
+  std::uint64_t at_ = 0;
+  std::string directory_;
+  std::uint64_t members_ = 0;
+};
+
+}  // namespace convnext

@@ -1,0 +1,550 @@
+#include "io/tensor_file.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/file.h"
+#include "io/pytorch.h"
+#include "io/safetensors.h"
+#include "io/zip_archive.h"
+#include "tests/expect_error.h"
+#include "tests/golden.h"
+#include "tests/temporary_folder.h"
+
+namespace convnext {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::string_view bytes_of(const ConstTensorView& view) {
+  return {reinterpret_cast<const char*>(view.data), static_cast<std::size_t>(view.count()) * size_of(view.dtype)};
+}
+
+void expect_same(const ConstTensorView& actual, const ConstTensorView& expected) {
+  EXPECT_EQ(actual.dtype, expected.dtype);
+  EXPECT_EQ(actual.shape, expected.shape);
+  EXPECT_TRUE(actual.is_contiguous());
+  EXPECT_EQ(bytes_of(actual), bytes_of(expected));
+}
+
+// What torch.load makes of a golden, as the safetensors package wrote it.
+void expect_golden(const TensorFile& file, const std::string& name) {
+  const SafetensorsFile expected = SafetensorsFile::open(golden_path("files/" + name + ".pth.safetensors"));
+  EXPECT_EQ(file.tensors.size(), expected.tensors().size());
+  for (const auto& [key, view] : expected.tensors()) {
+    SCOPED_TRACE(key);
+    ASSERT_TRUE(file.tensors.contains(key));
+    expect_same(file.tensors.find(key)->second, view);
+  }
+}
+
+TensorFile open_pytorch_golden(const std::string& name, const TensorFileOptions& options = {}) {
+  return open_tensor_file(golden_path("files/" + name + ".pth"), options);
+}
+
+class PytorchGolden : public testing::TestWithParam<std::string> {};
+
+TEST_P(PytorchGolden, HoldsWhatTorchLoadReads) {
+  const TensorFile file = open_pytorch_golden(GetParam());
+  EXPECT_EQ(file.kind, GetParam() == "legacy" ? TensorFileKind::kPytorchLegacy : TensorFileKind::kPytorchZip);
+  EXPECT_FALSE(file.owners.empty());
+  expect_golden(file, GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, PytorchGolden,
+                         testing::Values("every_dtype", "strided", "deflated", "protocol_4", "without_checksums",
+                                         "legacy", "parameters", "training", "mmengine"),
+                         [](const auto& test) { return test.param; });
+
+TEST(PytorchFile, SharedStoragesAreViewsAndOthersAreLaidOut) {
+  for (const std::string name : {"strided", "legacy"}) {
+    SCOPED_TRACE(name);
+    const TensorFile file = open_pytorch_golden(name);
+    const auto at = [&](const char* key) { return file.tensors.find(key)->second; };
+    EXPECT_EQ(at("again").data, at("pool").data);
+    EXPECT_EQ(at("row").data, at("pool").data + 6 * sizeof(float));
+    // Laid out are columns, transposed, channels_last, column, expanded, half, double and byte; not pointwise, whose
+    // axes of one element may have any stride.
+    EXPECT_EQ(file.owners.size(), 1u + 8u);
+    // The same numbers in another order: a reader that takes the storage as it lies is found out.
+    EXPECT_NE(bytes_of(at("transposed")), bytes_of(at("pool")));
+    EXPECT_EQ(bytes_of(at("transposed")).size(), bytes_of(at("pool")).size());
+  }
+}
+
+TEST(PytorchFile, WhatHasNoTypeHereIsPassedOverWithANote) {
+  const TensorFile file = open_pytorch_golden("every_dtype");
+  EXPECT_THAT(file.notes, ElementsAre(AllOf(HasSubstr("passed over"), HasSubstr("'complex', 'float8'"))));
+  EXPECT_FALSE(file.tensors.contains("complex"));
+  EXPECT_EQ(file.tensors.find("counter")->second.dtype, DType::kI64);
+}
+
+TEST(PytorchFile, TheAverageIsTakenUnlessTheOthersAreAskedFor) {
+  const TensorFile average = open_pytorch_golden("training");
+  EXPECT_THAT(average.notes, ElementsAre(HasSubstr("took 'model_ema' of 'model', 'optimizer', 'epoch'")));
+  const TensorFile plain = open_pytorch_golden("training", {.prefer_average = false});
+  EXPECT_THAT(plain.notes, ElementsAre(HasSubstr("took 'model' of")));
+  ASSERT_TRUE(plain.tensors.contains("0.weight"));
+  EXPECT_EQ(plain.tensors.size(), average.tensors.size());
+  EXPECT_NE(bytes_of(plain.tensors.find("0.weight")->second), bytes_of(average.tensors.find("0.weight")->second));
+  EXPECT_THAT(open_pytorch_golden("mmengine").notes,
+              ElementsAre("took 'state_dict' of 'meta', 'message_hub', 'state_dict'"));
+  EXPECT_THAT(open_pytorch_golden("parameters").notes, IsEmpty());
+}
+
+TEST(PytorchFile, AWholeModelIsRefusedByTheNameOfItsClass) {
+  expect_error(ErrorCode::kUnsupported,
+               {"whole_model.pth", "data.pkl", "'torch.nn.modules.linear.Linear' at byte 2", "state_dict()"},
+               [] { open_pytorch_golden("whole_model"); });
+}
+
+TEST(PytorchFile, LimitsAreThoseOfTheOptions) {
+  expect_error(ErrorCode::kUnsupported, {"strided.pth", "more than 3 tensors"},
+               [] { open_pytorch_golden("strided", {.max_tensors = 3}); });
+  expect_error(ErrorCode::kUnsupported, {"more than 100 are refused"},
+               [] { open_pytorch_golden("strided", {.max_pickle_bytes = 100}); });
+  expect_error(ErrorCode::kUnsupported, {"100 bytes"},
+               [] { open_pytorch_golden("legacy", {.max_pickle_bytes = 100}); });
+  expect_error(ErrorCode::kUnsupported, {"20 objects"},
+               [] { open_pytorch_golden("strided", {.max_pickle_objects = 20}); });
+}
+
+// A PyTorch file around a pickle that was written by hand.
+class HandmadeFile : public testing::Test {
+ protected:
+  using Members = std::vector<std::pair<std::string, std::string>>;
+
+  std::filesystem::path path() const { return folder_ / "a.pth"; }
+
+  TensorFile open_bytes(const std::string& bytes, const TensorFileOptions& options = {}) const {
+    std::filesystem::remove(path());  // a file that is cut to nothing and written again goes to the disk at once
+    folder_.write("a.pth", bytes);
+    return open_tensor_file(path(), options);
+  }
+  static std::string zip_of(const Members& members) {
+    std::string bytes;
+    const ByteSink sink = [&](std::span<const std::byte> part) {
+      bytes.append(reinterpret_cast<const char*>(part.data()), part.size());
+    };
+    ZipWriter zip(sink);
+    for (const auto& [name, text] : members) zip.add(name, text);
+    zip.finish();
+    return bytes;
+  }
+  // A storage of 6 floats and a pickle of one tensor.
+  TensorFile open_pickle(const std::string& pickle, const Members& more = {}) const {
+    Members members = {{"a/data.pkl", pickle}, {"a/data/0", std::string(24, '\x01')}};
+    members.insert(members.end(), more.begin(), more.end());
+    return open_bytes(zip_of(members));
+  }
+  void expect_refused(ErrorCode code, const std::string& pickle, std::initializer_list<std::string> texts) const {
+    expect_error(code, {path().string()}, [&] { open_pickle(pickle); });
+    expect_error(code, texts, [&] { open_pickle(pickle); });
+  }
+
+  TemporaryFolder folder_;
+};
+
+std::string text(std::string_view value) { return fmt::format("\x8c{}{}", static_cast<char>(value.size()), value); }
+std::string number(std::int64_t value) {
+  std::string bytes = "\x8a\x08";
+  for (int i = 0; i < 8; ++i) bytes += static_cast<char>(value >> (8 * i));
+  return bytes;
+}
+std::string tuple(const std::vector<std::int64_t>& values) {
+  std::string bytes = "(";
+  for (const std::int64_t value : values) bytes += number(value);
+  return bytes + "t";
+}
+std::string storage(std::int64_t elements, const std::string& type = "torch\nFloatStorage\n",
+                    const std::string& key = "0") {
+  return std::string("(") + text("storage") + "c" + type + text(key) + text("cpu") + number(elements) + "tQ";
+}
+std::string tensor(const std::string& storage_id, std::int64_t offset, const std::vector<std::int64_t>& shape,
+                   const std::vector<std::int64_t>& strides) {
+  return "ctorch._utils\n_rebuild_tensor_v2\n(" + storage_id + number(offset) + tuple(shape) + tuple(strides) +
+         "\x89NtR";
+}
+std::string dict_of(const std::string& value) { return std::string("\x80\x04}") + text("w") + value + "s."; }
+
+TEST_F(HandmadeFile, IsReadWhenItIsRight) {
+  const TensorFile file = open_pickle(dict_of(tensor(storage(6), 1, {2, 2}, {2, 1})));
+  EXPECT_EQ(file.tensors.at("w").shape, (Shape{2, 2}));
+  EXPECT_EQ(bytes_of(file.tensors.at("w")), std::string(16, '\x01'));
+  EXPECT_EQ(open_pickle(dict_of(tensor(storage(6), 0, {}, {}))).tensors.at("w").count(), 1);
+  EXPECT_EQ(open_pickle(dict_of(tensor(storage(6), 100, {3, 0}, {1, 1}))).tensors.at("w").count(), 0);
+  // An axis of one element is never gone along, whatever its stride.
+  const std::int64_t any = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(open_pickle(dict_of(tensor(storage(6), 0, {1, 2, 1, 3}, {any, 1, any, 2}))).tensors.at("w").count(), 6);
+}
+
+TEST_F(HandmadeFile, KeysOfPython2AreNames) {
+  const std::string pair = std::string("U\x01w") + tensor(storage(6), 0, {6}, {1}) + "\x86";
+  const TensorFile file = open_pickle("ccollections\nOrderedDict\n](" + pair + "e\x85R.");
+  EXPECT_TRUE(file.tensors.contains("w"));
+}
+
+TEST_F(HandmadeFile, TensorsBeyondTheirStorageAreRefused) {
+  struct Case {
+    std::int64_t offset;
+    std::vector<std::int64_t> shape;
+    std::vector<std::int64_t> strides;
+    std::string text;
+  };
+  const std::int64_t huge = std::numeric_limits<std::int64_t>::max();
+  for (const Case& wrong : std::vector<Case>{
+           {0, {7}, {1}, "ends behind its storage '0', which has 6"},
+           {1, {2, 3}, {3, 1}, "ends behind"},
+           {6, {}, {}, "ends behind"},
+           {0, {2, 2}, {5, 1}, "ends behind"},
+           {huge, {1}, {1}, "ends behind"},
+           {0, {2}, {huge}, "ends behind"},
+           {huge, {2}, {huge}, "ends behind"},
+           {0, {3}, {huge / 2}, "ends behind"},
+           {0, {huge}, {0}, "more than any file holds"},
+           {0, {huge, huge}, {0, 0}, "more than any file holds"},
+           {0, {huge / 8, 1}, {0, 1}, "repeat the storage's numbers"},
+           {0, {1'000'000}, {0}, "repeat the storage's numbers"},
+           {-1, {1}, {1}, "its offset is -1"},
+           {0, {-1}, {1}, "its shape[0] is -1"},
+           {5, {2}, {-1}, "its strides[0] is -1"},
+           {0, {2, 3}, {1}, "the shape (2, 3) and the strides (1,)"},
+           {0, std::vector<std::int64_t>(17, 1), std::vector<std::int64_t>(17, 1), "more than 16 axes"}}) {
+    SCOPED_TRACE(wrong.text);
+    expect_refused(ErrorCode::kDamaged, dict_of(tensor(storage(6), wrong.offset, wrong.shape, wrong.strides)),
+                   {"data.pkl", "tensor 'w'", wrong.text});
+  }
+}
+
+TEST_F(HandmadeFile, StoragesThatLieAreRefused) {
+  const auto refused = [&](const std::string& id, const std::string& what) {
+    SCOPED_TRACE(what);
+    expect_refused(ErrorCode::kDamaged, dict_of(tensor(id, 0, {1}, {1})), {what});
+  };
+  refused(storage(7), "its storage '0' has 24 bytes, and 7 elements of 4 bytes");
+  refused(storage(6, "torch\nDoubleStorage\n"), "24 bytes");
+  refused(storage(6, "torch\nFloatStorage\n", "1"), "the archive has no storage '1'");
+  refused(storage(6, "torch\nFloatStorage\n", "../../a/data.pkl"), "no storage '../../a/data.pkl'");
+  refused(storage(-1), "its number of elements is -1");
+  refused(storage(std::numeric_limits<std::int64_t>::max()), "more than any file holds");
+  refused(storage(6, "torch\nfloat32\n"), "its class is 'torch.float32'");
+  refused("NQ", "a storage is damaged");
+  refused(std::string("(") + text("module") + "NNNNtQ", "a storage is damaged");
+  refused("N", "its first argument is no storage");
+}
+
+TEST_F(HandmadeFile, WhatIsNoStateDictIsRefused) {
+  expect_refused(ErrorCode::kUnsupported, "K\x01.", {"no dict of tensors", "state_dict()"});
+  expect_refused(ErrorCode::kUnsupported, "}.", {"no tensors at its top", "nothing"});
+  expect_refused(ErrorCode::kUnsupported, std::string("}") + text("net") + "}s.", {"'model'", "it has 'net'"});
+  expect_refused(ErrorCode::kDamaged,
+                 std::string("}") + text("w") + tensor(storage(6), 0, {6}, {1}) + "s" + text("w") +
+                     tensor(storage(6), 0, {6}, {1}) + "s.",
+                 {"tensor 'w' stands twice"});
+  expect_refused(ErrorCode::kUnsupported, dict_of(std::string("cos\nsystem\n(") + text("true") + "tR"),
+                 {"'os.system'", "at byte"});
+  expect_refused(ErrorCode::kDamaged, dict_of("ctorch._utils\n_rebuild_tensor_v2\n)R"), {"tensor 'w'", "0 arguments"});
+  expect_refused(ErrorCode::kDamaged, dict_of("ctorch._utils\n_rebuild_parameter\n)R"), {"tensor 'w'", "no arguments"});
+}
+
+TEST_F(HandmadeFile, OtherKindsOfArchivesAreRefusedByName) {
+  const std::string pickle = dict_of(tensor(storage(6), 0, {6}, {1}));
+  expect_error(ErrorCode::kUnsupported, {path().string(), "TorchScript"}, [&] {
+    open_pickle(pickle, {{"a/constants.pkl", ""}});
+  });
+  expect_error(ErrorCode::kUnsupported, {path().string(), "TorchScript"}, [&] {
+    open_pickle(pickle, {{"a/code/__torch__.py", ""}});
+  });
+  expect_error(ErrorCode::kUnsupported, {path().string(), "byte order 'big'"}, [&] {
+    open_pickle(pickle, {{"a/byteorder", "big"}});
+  });
+  EXPECT_EQ(open_pickle(pickle, {{"a/byteorder", "little"}}).tensors.size(), 1u);
+  expect_error(ErrorCode::kUnsupported, {path().string(), "without data.pkl"}, [&] {
+    open_bytes(zip_of({{"word/document.xml", "<xml>"}}));
+  });
+  expect_error(ErrorCode::kDamaged, {path().string(), "more than one data.pkl"}, [&] {
+    open_pickle(pickle, {{"b/data.pkl", pickle}});
+  });
+  expect_error(ErrorCode::kDamaged, {path().string(), "'a/data/0' stands twice"}, [&] {
+    open_pickle(pickle, {{"a/data/0", "other"}});
+  });
+}
+
+TEST_F(HandmadeFile, FilesInPlaceOfWeightsAreToldByWhatTheyAre) {
+  const auto refused = [&](ErrorCode code, const std::string& bytes, const std::string& what) {
+    SCOPED_TRACE(what);
+    expect_error(code, {path().string(), what}, [&] { open_bytes(bytes); });
+  };
+  refused(ErrorCode::kUnsupported, "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull");
+  refused(ErrorCode::kUnsupported, "<!DOCTYPE html><html>", "web page");
+  refused(ErrorCode::kUnsupported, "\x89HDF\r\n\x1a\n", "HDF5");
+  refused(ErrorCode::kUnsupported, std::string(257, 'a') + "ustar" + std::string(300, '\0'), "tar archive");
+  refused(ErrorCode::kUnsupported, "\x80\x02K\x01.", "not one of PyTorch's");
+  refused(ErrorCode::kDamaged, "", "empty");
+  refused(ErrorCode::kDamaged, "hello", "neither");
+  refused(ErrorCode::kDamaged, "{\"a\": 1}", "no weight_map");
+  expect_error(ErrorCode::kNotFound, {"missing.pth"}, [&] { open_tensor_file(folder_ / "missing.pth"); });
+}
+
+// A file cut anywhere is refused.
+TEST_F(HandmadeFile, CutAtAnyByteIsRefused) {
+  for (const std::string name : {"strided", "deflated", "legacy"}) {
+    const std::string whole = read_text(golden_path("files/" + name + ".pth"));
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      SCOPED_TRACE(size);
+      try {
+        open_bytes(whole.substr(0, size));
+        FAIL() << name;
+      } catch (const Error& error) {
+        ASSERT_THAT(error.what(), HasSubstr(path().string()));
+      }
+    }
+  }
+}
+
+// Whatever a byte becomes, the file is refused or still makes sense; sanitizers watch.
+TEST_F(HandmadeFile, AnyChangedByteIsHarmless) {
+  for (const std::string name : {"strided", "deflated", "legacy"}) {
+    const std::string whole = read_text(golden_path("files/" + name + ".pth"));
+    unsigned sum = 0;
+    for (std::size_t at = 0; at < whole.size(); ++at) {
+      for (const char flip : {'\x01', '\x80', '\x7f'}) {
+        std::string changed = whole;
+        changed[at] = static_cast<char>(changed[at] ^ flip);
+        try {
+          for (const auto& [key, view] : open_bytes(changed).tensors) {
+            for (const char byte : bytes_of(view)) sum += static_cast<unsigned char>(byte);
+          }
+        } catch (const Error& error) {
+          ASSERT_THAT(error.what(), HasSubstr(path().string()));
+        }
+      }
+    }
+    EXPECT_NE(sum, 0u);
+  }
+}
+
+TEST_F(HandmadeFile, AChangedProgramIsFoundByItsChecksum) {
+  std::string bytes =
+      zip_of({{"a/data.pkl", dict_of(tensor(storage(6), 0, {6}, {1}))}, {"a/data/0", std::string(24, 'x')}});
+  bytes[bytes.find("FloatStorage")] = 'f';
+  expect_error(ErrorCode::kDamaged, {path().string(), "'a/data.pkl'", "checksum"}, [&] { open_bytes(bytes); });
+}
+
+TEST_F(HandmadeFile, ZipBombsAreRefusedBeforeTheyGoOff) {
+  // The deflated golden, with a directory that promises much more.
+  std::string bytes = read_text(golden_path("files/deflated.pth"));
+  const auto patch = [&](std::size_t at, std::uint32_t value) {
+    for (int i = 0; i < 4; ++i) bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value >> (8 * i));
+  };
+  const std::size_t directory = bytes.find("PK\x01\x02");
+  const std::string whole = bytes;
+  patch(directory + 24, 0x7fffffff);
+  expect_error(ErrorCode::kUnsupported, {path().string(), "would unpack to", "100 times"}, [&] { open_bytes(bytes); });
+  // Promises that are small enough to be believed are held against what comes out.
+  bytes = whole;
+  patch(directory + 24, 100'000);
+  expect_error(ErrorCode::kDamaged, {path().string(), "data.pkl"}, [&] { open_bytes(bytes); });
+  bytes = whole;
+  patch(directory + 24, 10);
+  expect_error(ErrorCode::kDamaged, {path().string(), "data.pkl"}, [&] { open_bytes(bytes); });
+}
+
+TEST_F(HandmadeFile, ArchivesOfManyMembersAndWithLargeFieldsAreRead) {
+  // More than 65,535 members are counted in a record of their own.
+  Members members = {{"a/data.pkl", dict_of(tensor(storage(6), 0, {6}, {1}))}, {"a/data/0", std::string(24, '\x01')}};
+  for (int i = 1; i < 66'000; ++i) members.emplace_back(fmt::format("a/data/{}", i), "");
+  EXPECT_EQ(open_bytes(zip_of(members)).tensors.size(), 1u);
+
+  // Sizes and offset of one member in 64 bits, as they are beyond 4 GB.
+  const auto little = [](std::uint64_t value, int bytes) {
+    std::string digits;
+    for (int i = 0; i < bytes; ++i) digits += static_cast<char>(value >> (8 * i));
+    return digits;
+  };
+  members.resize(1);
+  std::string bytes = zip_of(members);
+  const std::size_t directory = bytes.find("PK\x01\x02");
+  const std::string name = "a/data/0";
+  const std::string head = little(0x0800, 2) + little(0, 2) + little(0, 4) + little(0, 4);
+  const std::string local = std::string("PK\x03\x04") + little(45, 2) + head + little(24, 4) + little(24, 4) +
+                            little(name.size(), 2) + little(0, 2) + name + std::string(24, '\x01');
+  const std::string large = little(1, 2) + little(24, 2) + little(24, 8) + little(24, 8) + little(directory, 8);
+  const std::string entry = std::string("PK\x01\x02") + little(45, 2) + little(45, 2) + head + std::string(8, '\xff') +
+                            little(name.size(), 2) + little(large.size(), 2) + std::string(10, '\0') +
+                            std::string(4, '\xff') + name + large;
+  const std::size_t end = bytes.find("PK\x05\x06");
+  const std::string first = bytes.substr(directory, end - directory);
+  bytes = bytes.substr(0, directory) + local + first + entry + "PK\x05\x06" + little(0, 4) + little(2, 2) +
+          little(2, 2) + little(first.size() + entry.size(), 4) + little(directory + local.size(), 4) + little(0, 2);
+  EXPECT_EQ(bytes_of(open_bytes(bytes).tensors.at("w")), std::string(24, '\x01'));
+}
+
+TEST_F(HandmadeFile, LegacyStoragesThatLieAreRefused) {
+  const std::string whole = read_text(golden_path("files/legacy.pth"));
+  EXPECT_EQ(open_bytes(whole).kind, TensorFileKind::kPytorchLegacy);
+  expect_error(ErrorCode::kUnsupported, {path().string(), "big-endian"}, [&] {
+    std::string changed = whole;
+    changed[changed.find("little_endian") + 15] = '\x89';
+    open_bytes(changed);
+  });
+  expect_error(ErrorCode::kDamaged, {path().string(), "protocol"}, [&] {
+    std::string changed = whole;
+    changed[changed.find("M\xe9\x03") + 1] = '\xea';
+    open_bytes(changed);
+  });
+}
+
+class Shards : public testing::Test {
+ protected:
+  void write_shard(const std::string& name, const std::vector<std::string>& keys) const {
+    std::map<std::string, ConstTensorView> tensors;
+    for (const std::string& key : keys) tensors[key] = tensor_.view();
+    write_safetensors(folder_ / name, tensors, {{"format", "pt"}});
+  }
+  TensorFile open_index(const std::string& json, const TensorFileOptions& options = {}) const {
+    folder_.write("model.safetensors.index.json", json);
+    return open_tensor_file(folder_ / "model.safetensors.index.json", options);
+  }
+  void expect_refused(ErrorCode code, const std::string& json, std::initializer_list<std::string> texts) const {
+    SCOPED_TRACE(json.substr(0, 200));
+    expect_error(code, {"model.safetensors.index.json"}, [&] { open_index(json); });
+    expect_error(code, texts, [&] { open_index(json); });
+  }
+
+  Tensor tensor_ = Tensor::zeros({2, 3});
+  TemporaryFolder folder_;
+};
+
+TEST_F(Shards, AreReadThroughTheirIndex) {
+  write_shard("1.safetensors", {"a", "b"});
+  write_shard("2.safetensors", {"c"});
+  const TensorFile file = open_index(
+      R"({"metadata": {"total_size": 72}, "weight_map": {"a": "1.safetensors", "b": "1.safetensors", "c": "2.safetensors"}})");
+  EXPECT_EQ(file.kind, TensorFileKind::kSafetensorsIndex);
+  EXPECT_EQ(name_of(file.kind), "safetensors in shards");
+  EXPECT_EQ(file.tensors.size(), 3u);
+  EXPECT_EQ(file.owners.size(), 2u);
+  EXPECT_EQ(file.metadata.at("format"), "pt");
+  expect_same(file.tensors.at("c"), tensor_.view());
+}
+
+TEST_F(Shards, MissingAndUnexpectedTensorsAreNamed) {
+  write_shard("1.safetensors", {"a", "b"});
+  write_shard("2.safetensors", {"c"});
+  expect_refused(ErrorCode::kMismatch, R"({"weight_map": {"a": "1.safetensors", "c": "2.safetensors"}})",
+                 {"it does not name 'b' in '1.safetensors'"});
+  expect_refused(ErrorCode::kMismatch,
+                 R"({"weight_map": {"a": "1.safetensors", "b": "1.safetensors", "x": "1.safetensors"}})",
+                 {"they have no 'x' in '1.safetensors'"});
+  expect_refused(ErrorCode::kMismatch,
+                 R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors"}})",
+                 {"no 'b' in '2.safetensors'", "not name 'b' in '1.safetensors'"});
+  expect_error(ErrorCode::kNotFound, {"3.safetensors"},
+               [&] { open_index(R"({"weight_map": {"a": "3.safetensors"}})"); });
+  expect_error(ErrorCode::kUnsupported, {"more than 1 tensors"}, [&] {
+    open_index(R"({"weight_map": {"a": "1.safetensors", "b": "1.safetensors"}})", {.max_tensors = 1});
+  });
+}
+
+TEST_F(Shards, NoneMayLieOutsideOfTheFolder) {
+  for (const std::string outside : {"../1.safetensors", "/tmp/1.safetensors", "sub/1.safetensors", "..", ".", "",
+                                    "..\\\\1.safetensors", "1.safetensors\\u0000"}) {
+    expect_refused(ErrorCode::kDamaged, fmt::format(R"({{"weight_map": {{"a": "{}"}}}})", outside),
+                   {"is not a file beside it"});
+  }
+}
+
+TEST_F(Shards, DamagedIndicesAreRefused) {
+  expect_refused(ErrorCode::kDamaged, R"({"weight_map": )", {"damaged at byte"});
+  expect_refused(ErrorCode::kDamaged, R"({"weight_map": []})", {"no weight_map"});
+  expect_refused(ErrorCode::kDamaged, R"({"weight_map": {"a": 1}})", {"shard of 'a' is no text"});
+  expect_refused(ErrorCode::kDamaged, R"({"weight_map": {"a": "1", "a": "2"}})", {"stands twice"});
+  expect_refused(ErrorCode::kDamaged, "{\"weight_map\": " + std::string(100'000, '[') + "}", {"too deep"});
+}
+
+class WritePytorch : public testing::Test {
+ protected:
+  std::filesystem::path path() const { return folder_ / "out.pth"; }
+  TemporaryFolder folder_;
+};
+
+TEST_F(WritePytorch, WhatIsWrittenComesBackAligned) {
+  std::map<std::string, Tensor> tensors;
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI64, DType::kI32, DType::kI16,
+                            DType::kI8, DType::kU8, DType::kBool}) {
+    Tensor tensor = Tensor::zeros({3, 100}, dtype);
+    for (std::size_t i = 0; i < tensor.bytes().size(); ++i) tensor.bytes()[i] = static_cast<std::byte>(i % 251);
+    tensors.emplace(name_of(dtype), std::move(tensor));
+  }
+  tensors.emplace("é", Tensor::zeros({}));
+  tensors.emplace("none", Tensor::zeros({70'000, 0}));
+  std::vector<std::pair<std::string, ConstTensorView>> views;
+  for (const auto& [name, tensor] : tensors) views.emplace_back(name, tensor.view());
+  write_pytorch(path(), views);
+
+  const TensorFile file = open_tensor_file(path());
+  EXPECT_EQ(file.kind, TensorFileKind::kPytorchZip);
+  EXPECT_EQ(file.tensors.size(), tensors.size());
+  for (const auto& [name, tensor] : tensors) {
+    SCOPED_TRACE(name);
+    ASSERT_TRUE(file.tensors.contains(name));
+    const ConstTensorView& view = file.tensors.find(name)->second;
+    expect_same(view, tensor.view());
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.data) % 64, 0u);  // the mapping begins at a page
+  }
+  const std::string first = read_text(path());
+  write_pytorch(path(), views);
+  EXPECT_EQ(read_text(path()), first);
+}
+
+TEST_F(WritePytorch, WhatCannotBeWrittenLeavesNothing) {
+  const Tensor tensor = Tensor::zeros({4, 4});
+  const auto refused = [&](std::vector<std::pair<std::string, ConstTensorView>> tensors, const std::string& what) {
+    expect_error(ErrorCode::kInvalidArgument, {"out.pth", what}, [&] { write_pytorch(path(), tensors); });
+  };
+  ConstTensorView gaps = tensor.view();
+  gaps.shape = {4, 2};
+  refused({{"a", gaps}}, "'a' is not contiguous");
+  refused({{"a", tensor.view()}, {"a", tensor.view()}}, "'a' stands twice");
+  refused({{"\xff", tensor.view()}}, "UTF-8");
+  const Tensor counts = Tensor::zeros({1}, DType::kU32);
+  refused({{"a", counts.view()}}, "U32");
+  EXPECT_EQ(folder_.entries(), 0u);
+}
+
+// Sizes and offsets that 32 bits do not hold, without the gigabytes: only the ends of the archive are kept.
+TEST_F(WritePytorch, ArchivesBeyond4GigabytesHaveLargeFields) {
+  std::string directory;
+  std::uint64_t written = 0;
+  const std::string member(1 << 20, '\0');
+  const ByteSink sink = [&](std::span<const std::byte> part) {
+    written += part.size();
+    if (part.size() < member.size()) directory.assign(reinterpret_cast<const char*>(part.data()), part.size());
+  };
+  ZipWriter zip(sink);
+  for (int i = 0; i < 4100; ++i) zip.add(fmt::format("a/data/{}", i), member);
+  zip.finish();
+  EXPECT_GT(written, std::uint64_t{1} << 32);
+  const std::size_t end = directory.rfind("PK\x06\x06");
+  ASSERT_NE(end, std::string::npos);
+  std::uint64_t members = 0;
+  std::uint64_t begin = 0;
+  std::memcpy(&members, directory.data() + end + 32, 8);
+  std::memcpy(&begin, directory.data() + end + 48, 8);
+  EXPECT_EQ(members, 4100u);
+  EXPECT_EQ(begin, written - directory.size());
+}
+
+}  // namespace
+}  // namespace convnext
