@@ -2,14 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "core/hash.h"
+#include "image/resample.h"
 #include "image/resize.h"
+#include "io/picture.h"
 #include "tests/expect_error.h"
+#include "tests/temporary_folder.h"
 
 namespace convnext {
 namespace {
@@ -71,7 +77,7 @@ TEST(Resize, ARegionIsThatPartOfTheWhole) {
     for (const auto& [width, height] : {std::pair{12, 9}, {31, 9}, {12, 23}, {31, 23}, {70, 50}}) {
       const Image whole = resize(image, width, height, interpolation);
       const Region region = {3, 2, 7, 5};
-      const Image part = resize_region(image, width, height, interpolation, region);
+      const Image part = resize_region(image, width, height, {interpolation}, region);
       ASSERT_EQ(part.width, region.width);
       ASSERT_EQ(part.height, region.height);
       for (int y = 0; y < region.height; ++y) {
@@ -84,6 +90,53 @@ TEST(Resize, ARegionIsThatPartOfTheWhole) {
   }
 }
 
+// Every instruction set gives the scalar code's bytes: widths and counts on both sides of every vector length, rows
+// that end where the memory does.
+TEST(ResamplePasses, GiveTheScalarBytes) {
+  const ResamplePasses& scalar = resample_passes().back();
+  EXPECT_EQ(scalar.isa, "scalar");
+  for (const ResamplePasses& passes : resample_passes()) {
+    SCOPED_TRACE(passes.isa);
+    for (const std::size_t outputs : {1u, 2u, 5u, 21u, 22u, 43u, 70u}) {
+      for (const std::size_t others : {1u, 2u, 7u, 8u, 9u, 15u, 16u, 17u, 33u}) {
+        // Windows of 1 to 6 inputs, of which the first begins at input 2.
+        std::vector<Window> windows;
+        std::vector<std::int32_t> weights;
+        for (std::size_t i = 0; i < outputs; ++i) {
+          windows.push_back({2 + i / 2, 1 + mix(i) % 6, weights.size()});
+          for (std::size_t k = 0; k < windows.back().count; ++k) {
+            weights.push_back(static_cast<std::int32_t>(mix(weights.size()) % (1 << 20)) - (1 << 18));
+          }
+        }
+        std::size_t end = 0;
+        for (const Window& window : windows) end = std::max(end, window.first + window.count);
+        const std::size_t inputs = end - 2;
+        const ResampleAxis axis = {2, windows, weights, 22};
+
+        const Image wide = noise(static_cast<int>(inputs), static_cast<int>(others));
+        std::vector<std::uint8_t> expected(outputs * others * 3), out(expected.size()), scratch;
+        scalar.columns(axis, wide.pixels.data(), inputs * 3, inputs, others, expected.data(), scratch);
+        passes.columns(axis, wide.pixels.data(), inputs * 3, inputs, others, out.data(), scratch);
+        ASSERT_EQ(out, expected) << outputs << " columns of " << others << " rows";
+
+        const Image tall = noise(static_cast<int>(others), static_cast<int>(inputs));
+        scalar.rows(axis, tall.pixels.data(), others * 3, others * 3, expected.data());
+        passes.rows(axis, tall.pixels.data(), others * 3, others * 3, out.data());
+        ASSERT_EQ(out, expected) << outputs << " rows of " << others << " pixels";
+      }
+    }
+  }
+}
+
+TEST(Resize, TorchvisionHasNoOtherFilters) {
+  for (const Interpolation interpolation : {Interpolation::kBox, Interpolation::kHamming}) {
+    expect_error(ErrorCode::kInvalidArgument, {"torchvision", std::string(name_of(interpolation))}, [&] {
+      preprocess(noise(9, 7),
+                 {.resolution = 4, .interpolation = interpolation, .pipeline = PixelPipeline::kTorchvision});
+    });
+  }
+}
+
 TEST(Resize, RefusesWhatIsNoPicture) {
   const Image image = noise(4, 4);
   EXPECT_THROW(resize(image, 0, 4, Interpolation::kBox), Error);
@@ -92,9 +145,9 @@ TEST(Resize, RefusesWhatIsNoPicture) {
   Image lying = image;
   lying.width = 5;
   EXPECT_THROW(resize(lying, 4, 4, Interpolation::kBox), Error);
-  EXPECT_THROW(resize_region(image, 8, 8, Interpolation::kBox, {5, 0, 4, 4}), Error);
-  EXPECT_THROW(resize_region(image, 8, 8, Interpolation::kBox, {-1, 0, 4, 4}), Error);
-  EXPECT_THROW(resize_region(image, 8, 8, Interpolation::kBox, {std::numeric_limits<std::int64_t>::max(), 0, 4, 4}),
+  EXPECT_THROW(resize_region(image, 8, 8, {Interpolation::kBox}, {5, 0, 4, 4}), Error);
+  EXPECT_THROW(resize_region(image, 8, 8, {Interpolation::kBox}, {-1, 0, 4, 4}), Error);
+  EXPECT_THROW(resize_region(image, 8, 8, {Interpolation::kBox}, {std::numeric_limits<std::int64_t>::max(), 0, 4, 4}),
                Error);
 }
 
@@ -129,6 +182,40 @@ TEST(Preprocess, PaddingIsBlackOnBothSides) {
   }
 }
 
+// The colour that becomes zero, or nearly: 255 times the mean, halves to even as Python rounds.
+TEST(Preprocess, TheBorderIsOfTheMeanColor) {
+  const Preprocessing preprocessing = {
+      .resolution = 8, .mean = {0.485f, 0.5f, 0.406f}, .crop_fraction = 1.0, .crop_mode = CropMode::kBorder};
+  const Image crop = resize_and_crop(flat(16, 4, 200), preprocessing);  // 8 x 2, from row 3 on
+  for (std::size_t y = 0; y < 8; ++y) {
+    const bool inside = y == 3 || y == 4;
+    EXPECT_EQ(crop.pixels[y * 24], inside ? 200 : 124) << y;
+    EXPECT_EQ(crop.pixels[y * 24 + 1], inside ? 200 : 128) << y;
+    EXPECT_EQ(crop.pixels[y * 24 + 2], inside ? 200 : 104) << y;
+  }
+  EXPECT_EQ(resize_and_crop(flat(1, 1000, 200), preprocessing).width, 8);  // of which one column is the picture
+}
+
+TEST(Preprocess, ABatchOfFilesIsEachFileInItsPlace) {
+  const TemporaryFolder folder;
+  std::vector<std::filesystem::path> files;
+  for (int i = 0; i < 5; ++i) {
+    files.push_back(folder / (std::to_string(i) + ".png"));
+    write_png(files.back(), noise(20 + i, 17));
+  }
+  ThreadPool pool(3);
+  const Preprocessing preprocessing = {.resolution = 16};
+  const Tensor batch = preprocess_files(files, preprocessing, pool);
+  ASSERT_EQ(batch.shape(), (Shape{5, 3, 16, 16}));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const Tensor one = preprocess(noise(20 + static_cast<int>(i), 17), preprocessing);
+    EXPECT_TRUE(std::ranges::equal(batch.values<float>().subspan(i * 3 * 16 * 16, 3 * 16 * 16), one.values<float>()));
+  }
+  files[3] = folder / "missing.png";
+  expect_error(ErrorCode::kNotFound, {"missing.png"}, [&] { preprocess_files(files, preprocessing, pool); });
+  EXPECT_EQ(preprocess_files({}, preprocessing, pool).shape(), (Shape{0, 3, 16, 16}));
+}
+
 TEST(Preprocess, SettingsThatMakeNoSenseAreRefused) {
   const Image image = noise(8, 8);
   const auto refused = [&](const Preprocessing& preprocessing, const std::string& text) {
@@ -159,12 +246,17 @@ TEST(Names, ComeBackAndUnknownOnesListTheKnown) {
   for (const Interpolation interpolation : kInterpolations) {
     EXPECT_EQ(interpolation_from_name(name_of(interpolation)), interpolation);
   }
-  for (const CropMode mode : {CropMode::kCenter, CropMode::kSquash}) {
+  for (const CropMode mode : {CropMode::kCenter, CropMode::kSquash, CropMode::kBorder}) {
     EXPECT_EQ(crop_mode_from_name(name_of(mode)), mode);
   }
-  expect_error(ErrorCode::kInvalidArgument, {"'cubic'", "box, bilinear, hamming, bicubic, lanczos"},
+  for (const PixelPipeline pipeline :
+       {PixelPipeline::kTimm, PixelPipeline::kTorchvision, PixelPipeline::kTransformers}) {
+    EXPECT_EQ(pixel_pipeline_from_name(name_of(pipeline)), pipeline);
+  }
+  expect_error(ErrorCode::kInvalidArgument, {"'cubic'", "box, bilinear, hamming, bicubic or lanczos"},
                [] { interpolation_from_name("cubic"); });
-  expect_error(ErrorCode::kInvalidArgument, {"'border'", "center, squash"}, [] { crop_mode_from_name("border"); });
+  expect_error(ErrorCode::kInvalidArgument, {"'middle'", "center, squash or border"},
+               [] { crop_mode_from_name("middle"); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "io/file.h"
+#include "io/orientation.h"
 #include "tests/expect_error.h"
 #include "tests/temporary_folder.h"
 
@@ -18,8 +19,8 @@ std::string sample(const std::string& name) {
   return read_text(std::string(CONVNEXT_SOURCE_DIR "/tests/goldens/pictures/decode/") + name);
 }
 
-Image decode(const std::string& bytes, const DecodeLimits& limits = {}) {
-  return Image::decode(std::as_bytes(std::span(bytes)), "picture", limits);
+Image decode(const std::string& bytes, const DecodeOptions& options = {}) {
+  return Image::decode(std::as_bytes(std::span(bytes)), "picture", options);
 }
 
 void expect_refused(ErrorCode code, const std::string& bytes, const std::string& text) {
@@ -67,7 +68,7 @@ class Picture : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Kinds, Picture,
                          testing::Values("baseline_420.jpg", "progressive.jpg", "restart.jpg", "grey.jpg", "cmyk.jpg",
                                          "rgb.png", "palette.png", "grey_16.png", "rgb_interlaced.png", "lossy.webp",
-                                         "lossless.webp", "lossy_alpha.webp"),
+                                         "lossless.webp", "lossy_alpha.webp", "animated_part.webp", "arithmetic.jpg"),
                          [](const auto& info) {
                            std::string name = info.param;
                            name[name.find('.')] = '_';
@@ -86,13 +87,13 @@ TEST_P(Picture, CutAtAnyByteIsRefused) {
 // Whatever bytes change, decoding ends with a picture of a sane size or an Error; sanitizers watch.
 TEST_P(Picture, ChangedBytesAreHarmless) {
   const std::string whole = sample(GetParam());
-  const DecodeLimits limits = {.max_pixels = 1 << 16};
+  const DecodeOptions options = {.max_pixels = 1 << 16};
   for (std::size_t at = 0; at < whole.size(); ++at) {
     for (const int flip : {0x01, 0x80, 0xff}) {
       std::string changed = whole;
       changed[at] = static_cast<char>(changed[at] ^ flip);
       try {
-        const Image image = decode(changed, limits);
+        const Image image = decode(changed, options);
         EXPECT_EQ(image.pixels.size(),
                   static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
       } catch (const Error&) {
@@ -183,13 +184,11 @@ TEST(Png, AWrongChecksumIsRefused) {
   expect_refused(ErrorCode::kDamaged, header, "CRC");
 }
 
-TEST(Png, APixelBeyondThePaletteIsRefused) {
+TEST(Png, APaletteThatIsNotThereIsRefused) {
   const std::string whole = sample("palette_interlaced.png");
   const std::size_t at = whole.find("PLTE") - 4;
   const std::size_t length = 12 + 23 * 3;
-  expect_refused(ErrorCode::kDamaged,
-                 whole.substr(0, at) + png_chunk("PLTE", whole.substr(at + 8, 30)) + whole.substr(at + length),
-                 "palette");
+  expect_refused(ErrorCode::kDamaged, whole.substr(0, at) + whole.substr(at + length), "PLTE");
 }
 
 // Metadata changes no pixel, however damaged: a text that unpacks to gigabytes is not even looked at.
@@ -225,13 +224,70 @@ TEST(Jpeg, TwoComponentsAreUnsupported) {
   expect_refused(ErrorCode::kUnsupported, bytes, "2 components");
 }
 
-TEST(Webp, AnAnimationIsUnsupported) {
-  std::string bytes = "RIFF";
+// "RIFF", its length, and the body of an animation on a canvas of 8 x 8.
+std::string webp_animation(const std::string& frames) {
   const std::string extended = std::string("VP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0", 18);
   const std::string animation = std::string("ANIM\x06\0\0\0\0\0\0\0\0\0", 14);
-  const std::string body = "WEBP" + extended + animation;
-  bytes += {static_cast<char>(body.size()), '\0', '\0', '\0'};
-  expect_refused(ErrorCode::kUnsupported, bytes + body, "animated");
+  const std::string body = "WEBP" + extended + animation + frames;
+  return "RIFF" + std::string{static_cast<char>(body.size()), static_cast<char>(body.size() >> 8), '\0', '\0'} + body;
+}
+
+TEST(Webp, AnAnimationWithoutAFrameIsRefused) {
+  expect_refused(ErrorCode::kDamaged, webp_animation(""), "without a frame");
+  expect_refused(ErrorCode::kDamaged, webp_animation(std::string("ANMF\x04\0\0\0abcd", 12)), "without a frame");
+  expect_refused(ErrorCode::kDamaged, webp_animation(std::string("ANMF\xff\xff\0\0abcd", 12)), "without a frame");
+}
+
+// A frame that begins, or ends, outside the canvas would be written outside its memory.
+TEST(Webp, AFrameOutsideItsCanvasIsRefused) {
+  const std::string still = sample("one_pixel.webp");
+  for (const char place : {'\x04', '\x7f'}) {  // counted in twos
+    for (const std::size_t axis : {0u, 3u}) {
+      std::string header(16, '\0');
+      header[axis] = place;
+      const std::string data = header + still.substr(12);
+      const std::string length = {static_cast<char>(data.size()), '\0', '\0', '\0'};
+      expect_refused(ErrorCode::kDamaged, webp_animation("ANMF" + length + data), "does not lie within");
+    }
+  }
+  const std::string large = sample("lossless.webp").substr(12);  // 41 x 30
+  const std::string data = std::string(16, '\0') + large;
+  const std::string length = {static_cast<char>(data.size()), static_cast<char>(data.size() >> 8), '\0', '\0'};
+  expect_refused(ErrorCode::kDamaged, webp_animation("ANMF" + length + data), "does not lie within");
+}
+
+// ---- which way up
+// -----------------------------------------------------------------------------------------------------
+
+std::string orientation_sample(const std::string& name) {
+  return read_text(std::string(CONVNEXT_SOURCE_DIR "/tests/goldens/pictures/orientation/") + name);
+}
+
+TEST(Orientation, IsLeftAloneUnlessAskedFor) {
+  const Image stored = decode(orientation_sample("1.jpg"));
+  for (const char* name : {"3.jpg", "6.jpg", "8.jpg", "exif_before_xmp.jpg"}) {
+    EXPECT_EQ(decode(orientation_sample(name)).pixels, stored.pixels) << name;
+  }
+}
+
+// Notes are looked for before the pixels, in a file that may be anything.
+TEST(Orientation, NotesThatAreCutOrLieAreHarmless) {
+  for (const char* name : {"6.jpg", "6.png", "6.webp", "xmp.jpg", "xmp.png", "long.jpg"}) {
+    const std::string whole = orientation_sample(name);
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      const std::string start = whole.substr(0, size);
+      EXPECT_LE(static_cast<int>(read_orientation(std::as_bytes(std::span(start)))), 8);
+    }
+    for (std::size_t at = 0; at < whole.size(); ++at) {
+      std::string changed = whole;
+      for (const int flip : {0x01, 0x80, 0xff}) {
+        changed[at] = static_cast<char>(whole[at] ^ flip);
+        const Orientation orientation = read_orientation(std::as_bytes(std::span(changed)));
+        ASSERT_GE(static_cast<int>(orientation), 1);
+        ASSERT_LE(static_cast<int>(orientation), 8);
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -9,6 +9,11 @@
 //   convnext::normalize(small, preprocessing, x.values<float>());
 //
 // Every step gives the bytes that Pillow and timm give: a network loses accuracy on pixels that are nearly right.
+//
+// Many files at once, on all threads, into one batch:
+//
+//   convnext::ThreadPool pool;
+//   convnext::Tensor batch = convnext::preprocess_files(paths, model.preprocessing(), pool);  // (n, 3, 224, 224)
 #pragma once
 
 #include <array>
@@ -20,12 +25,19 @@
 #include <vector>
 
 #include "convnext/tensor.h"
+#include "convnext/thread_pool.h"
 
 namespace convnext {
 
-// What a decoder may spend on one picture. A header that promises more is refused before anything is allocated.
-struct DecodeLimits {
-  std::int64_t max_pixels = 178'956'970;  // Pillow's own limit: a quarter of a gigabyte of RGB pixels, doubled
+// Pillow's own limit for one picture: a quarter of a gigabyte of RGB pixels, doubled.
+inline constexpr std::int64_t kDefaultMaxPixels = 178'956'970;
+
+struct DecodeOptions {
+  // What a decoder may spend on one picture. A header that promises more is refused before anything is allocated.
+  std::int64_t max_pixels = kDefaultMaxPixels;
+  // Turns the picture upright as its EXIF data say (Pillow's ImageOps.exif_transpose). Networks are trained and
+  // measured without: timm, torchvision and the authors' own code take the pixels as they are stored.
+  bool exif_orientation = false;
 };
 
 // 8-bit RGB, rows from the top, no padding: pixels[(y * width + x) * 3 + channel].
@@ -35,12 +47,12 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 
   // Decodes a JPEG, PNG or WebP file; the kind is told by its first bytes, not by its name. Grey pictures are spread to
-  // three channels, transparency is dropped, colour profiles and EXIF orientation are not applied: Pillow's
-  // Image.open(path).convert("RGB"). Throws Error, naming the file and what is wrong with it.
-  static Image open(const std::filesystem::path& path, const DecodeLimits& limits = {});
+  // three channels, transparency is dropped, an animation gives its first frame, colour profiles and gamma are not
+  // applied: Pillow's Image.open(path).convert("RGB"). Throws Error, naming the file and what is wrong with it.
+  static Image open(const std::filesystem::path& path, const DecodeOptions& options = {});
 
   // The same from memory; `name` stands for the file in messages.
-  static Image decode(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits = {});
+  static Image decode(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options = {});
 };
 
 // Resampling filters by Pillow's names. On reduction each widens its support by the scale (antialiasing).
@@ -49,6 +61,19 @@ enum class Interpolation { kBox, kBilinear, kHamming, kBicubic, kLanczos };
 enum class CropMode {
   kCenter,  // the shorter side to resolution / crop_fraction, then the central square
   kSquash,  // both sides to resolution / crop_fraction whatever the aspect ratio, then the central square
+  kBorder,  // the longer side to resolution / crop_fraction, then padded to the square with the mean colour
+};
+
+// Whose arithmetic it is. Each gives the very floats of its namesake; they differ by a step of 8 bits here and there.
+enum class PixelPipeline {
+  // timm's evaluation transform: Pillow's resize, crop at halves to even, (pixel / 255 - mean) / std.
+  kTimm,
+  // torchvision's v2 transforms on 8-bit tensors: a resize with 16-bit weights (bilinear, bicubic and lanczos), the
+  // same
+  // crop, (pixel * (1 / 255) - mean) / std. The transform that DINOv3 was published with.
+  kTorchvision,
+  // Hugging Face's ConvNextImageProcessor: torchvision's resize, crop at halves down, (pixel - 255 mean) / (255 std).
+  kTransformers,
 };
 
 // From picture to input tensor (timm's pretrained_cfg: input_size, mean, std, interpolation, crop_pct, crop_mode).
@@ -57,9 +82,11 @@ struct Preprocessing {
   std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
   std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
   Interpolation interpolation = Interpolation::kBicubic;
-  // The part of the resized side that the crop keeps, in [0.01, 2]; above 1 the picture is padded with black.
+  // The part of the resized side that the crop keeps, in [0.01, 2]. Above 1 the picture is padded: with black, but for
+  // kBorder with the mean colour.
   double crop_fraction = 0.875;
   CropMode crop_mode = CropMode::kCenter;
+  PixelPipeline pipeline = PixelPipeline::kTimm;
 
   bool operator==(const Preprocessing&) const = default;
 };
@@ -68,21 +95,29 @@ struct Preprocessing {
 // (libImaging/Resample.c). Sizes are at least 1.
 Image resize(const Image& image, int width, int height, Interpolation interpolation);
 
-// timm's evaluation transform up to the crop (timm/data/transforms_factory.py). A picture smaller than the crop is
-// padded with black on both sides.
+// The evaluation transform up to the crop (timm/data/transforms_factory.py), (resolution, resolution). What is smaller
+// than the crop is padded on both sides.
 Image resize_and_crop(const Image& image, const Preprocessing& preprocessing);
 
-// out(c, y, x) = (pixel / 255 - mean(c)) / std(c) in float32, in torchvision's order of operations.
+// out(c, y, x) = (pixel / 255 - mean(c)) / std(c) in float32, in the pipeline's order of operations.
 // `out` holds 3 * height * width values.
 void normalize(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
 
 // resize_and_crop, then normalize: (3, resolution, resolution).
 Tensor preprocess(const Image& image, const Preprocessing& preprocessing);
 
+// A batch of files, (n, 3, resolution, resolution): decoded and preprocessed by all threads of the pool, in the order
+// of `files`. Throws the Error of a file that cannot be read; to skip such ones, run Image::open() on the pool
+// yourself.
+Tensor preprocess_files(std::span<const std::filesystem::path> files, const Preprocessing& preprocessing,
+                        ThreadPool& pool, const DecodeOptions& options = {});
+
 // The names used in cards and on command lines: "bicubic", "center", ... Parsing throws Error with the known names.
 std::string_view name_of(Interpolation interpolation);
 std::string_view name_of(CropMode mode);
+std::string_view name_of(PixelPipeline pipeline);
 Interpolation interpolation_from_name(std::string_view name);
 CropMode crop_mode_from_name(std::string_view name);
+PixelPipeline pixel_pipeline_from_name(std::string_view name);
 
 }  // namespace convnext

@@ -418,7 +418,7 @@ Image shift(const Image& image, int dx, int dy, ShiftPadding padding) {
 }
 
 Image crop(const Image& image, const Region& region) {
-  return resize_region(image, image.width, image.height, Interpolation::kBox, region);
+  return resize_region(image, image.width, image.height, {Interpolation::kBox}, region);
 }
 
 Image resized_crop(const Image& image, const Region& region, int width, int height, Interpolation interpolation) {

@@ -38,7 +38,21 @@ struct Size {
 Size resized_size(const Image& image, const Preprocessing& preprocessing) {
   const auto scale = std::max<std::int64_t>(
       static_cast<std::int64_t>(std::floor(preprocessing.resolution / preprocessing.crop_fraction)), 1);
-  if (preprocessing.crop_mode == CropMode::kSquash) return {scale, scale};
+  switch (preprocessing.crop_mode) {
+    case CropMode::kSquash:
+      return {scale, scale};
+    case CropMode::kBorder: {
+      // Rounded, halves to even (timm's ResizeKeepRatio). Where that leaves nothing of a side timm fails; we keep a
+      // pixel.
+      const double ratio = std::max(image.width, image.height) / static_cast<double>(scale);
+      const auto scaled = [ratio](int side) {
+        return std::max<std::int64_t>(static_cast<std::int64_t>(std::nearbyint(side / ratio)), 1);
+      };
+      return {scaled(image.width), scaled(image.height)};
+    }
+    case CropMode::kCenter:
+      break;
+  }
   // The longer side is cut to a whole number, not rounded (torchvision's Resize).
   const auto longer = [scale](std::int64_t size, std::int64_t shorter) {
     return static_cast<std::int64_t>(static_cast<double>(scale * size) / static_cast<double>(shorter));
@@ -54,11 +68,50 @@ struct CropAxis {
   int to;             // where they begin in the crop
 };
 
-CropAxis crop_axis(std::int64_t size, int resolution) {
+CropAxis crop_axis(std::int64_t size, int resolution, PixelPipeline pipeline) {
   const std::int64_t spare = size - resolution;
   if (spare < 0) return {0, static_cast<int>(size), static_cast<int>(-spare / 2)};
   const std::int64_t half = spare / 2;
-  return {spare % 2 == 0 ? half : half + half % 2, resolution, 0};  // halves go to the even side: Python's round()
+  // timm and torchvision use Python's round(), by which halves go to the even side; Hugging Face's int() drops them.
+  const bool up = pipeline != PixelPipeline::kTransformers && spare % 2 != 0 && half % 2 != 0;
+  return {up ? half + 1 : half, resolution, 0};
+}
+
+Resampling resampling_of(const Preprocessing& preprocessing) {
+  return {preprocessing.interpolation,
+          preprocessing.pipeline == PixelPipeline::kTimm ? Resizer::kPillow : Resizer::kTorchvision};
+}
+
+// What lies around a picture that is smaller than the crop.
+std::array<std::uint8_t, kChannels> border_color(const Preprocessing& preprocessing) {
+  std::array<std::uint8_t, kChannels> color{};
+  if (preprocessing.crop_mode != CropMode::kBorder) return color;
+  for (std::size_t channel = 0; channel < kChannels; ++channel) {
+    const double value = std::nearbyint(255.0 * preprocessing.mean[channel]);  // halves to even, as Python rounds
+    color[channel] = static_cast<std::uint8_t>(std::clamp(value, 0.0, 255.0));
+  }
+  return color;
+}
+
+// What each of the 256 values becomes. One operation after the other in float32, as the pipeline has them: products
+// with a rounded reciprocal, or a mean scaled first, differ in the last bit.
+std::array<float, 256> normalized_values(float mean, float std, PixelPipeline pipeline) {
+  std::array<float, 256> table;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto value = static_cast<float>(i);
+    switch (pipeline) {
+      case PixelPipeline::kTimm:
+        table[i] = (value / 255.0f - mean) / std;
+        break;
+      case PixelPipeline::kTorchvision:
+        table[i] = (value * static_cast<float>(1.0 / 255.0) - mean) / std;
+        break;
+      case PixelPipeline::kTransformers:
+        table[i] = (value - mean * 255.0f) / (std * 255.0f);
+        break;
+    }
+  }
+  return table;
 }
 
 }  // namespace
@@ -71,17 +124,19 @@ Image resize_and_crop(const Image& image, const Preprocessing& preprocessing) {
   }
   const int side = preprocessing.resolution;
   const Size size = resized_size(image, preprocessing);
-  const CropAxis x = crop_axis(size.width, side);
-  const CropAxis y = crop_axis(size.height, side);
+  const CropAxis x = crop_axis(size.width, side, preprocessing.pipeline);
+  const CropAxis y = crop_axis(size.height, side, preprocessing.pipeline);
   Image inside =
-      resize_region(image, size.width, size.height, preprocessing.interpolation, {x.from, y.from, x.length, y.length});
+      resize_region(image, size.width, size.height, resampling_of(preprocessing), {x.from, y.from, x.length, y.length});
   if (inside.width == side && inside.height == side) return inside;
 
   Image padded;
   padded.width = side;
   padded.height = side;
   const std::size_t stride = static_cast<std::size_t>(side) * kChannels;
-  padded.pixels.assign(stride * static_cast<std::size_t>(side), 0);
+  padded.pixels.resize(stride * static_cast<std::size_t>(side));
+  const auto border = border_color(preprocessing);
+  for (std::size_t i = 0; i < padded.pixels.size(); i += kChannels) std::ranges::copy(border, &padded.pixels[i]);
   const std::size_t values = static_cast<std::size_t>(inside.width) * kChannels;
   for (int row = 0; row < inside.height; ++row) {
     std::memcpy(padded.pixels.data() + static_cast<std::size_t>(y.to + row) * stride +
@@ -97,6 +152,7 @@ void normalize(const Image& image, const Preprocessing& preprocessing, std::span
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("normalize: a picture of {} bytes into {} values", image.pixels.size(), out.size()));
   }
+  std::array<std::array<float, 256>, kChannels> tables;
   for (std::size_t channel = 0; channel < kChannels; ++channel) {
     const float mean = preprocessing.mean[channel];
     const float std = preprocessing.std[channel];
@@ -105,13 +161,16 @@ void normalize(const Image& image, const Preprocessing& preprocessing, std::span
                   fmt::format("preprocessing: mean {} and std {} of channel {}, expected finite ones and std above 0",
                               mean, std, channel));
     }
-    std::array<float, 256> table;
-    for (std::size_t value = 0; value < table.size(); ++value) {
-      table[value] = (static_cast<float>(value) / 255.0f - mean) / std;
-    }
-    float* const plane = out.data() + channel * pixels;
-    const std::uint8_t* const samples = image.pixels.data() + channel;
-    for (std::size_t i = 0; i < pixels; ++i) plane[i] = table[samples[i * kChannels]];
+    tables[channel] = normalized_values(mean, std, preprocessing.pipeline);
+  }
+  float* const red = out.data();
+  float* const green = red + pixels;
+  float* const blue = green + pixels;
+  const std::uint8_t* pixel = image.pixels.data();
+  for (std::size_t i = 0; i < pixels; ++i, pixel += kChannels) {
+    red[i] = tables[0][pixel[0]];
+    green[i] = tables[1][pixel[1]];
+    blue[i] = tables[2][pixel[2]];
   }
 }
 
@@ -120,6 +179,21 @@ Tensor preprocess(const Image& image, const Preprocessing& preprocessing) {
   Tensor tensor = Tensor::zeros({static_cast<std::int64_t>(kChannels), small.height, small.width});
   normalize(small, preprocessing, tensor.values<float>());
   return tensor;
+}
+
+Tensor preprocess_files(std::span<const std::filesystem::path> files, const Preprocessing& preprocessing,
+                        ThreadPool& pool, const DecodeOptions& options) {
+  check(preprocessing);
+  const auto count = static_cast<std::int64_t>(files.size());
+  const std::int64_t side = preprocessing.resolution;
+  Tensor batch = Tensor::zeros({count, static_cast<std::int64_t>(kChannels), side, side});
+  const std::size_t values = kChannels * static_cast<std::size_t>(side * side);
+  pool.run(static_cast<int>(count), [&](int task, int) {
+    const auto i = static_cast<std::size_t>(task);
+    const Image small = resize_and_crop(Image::open(files[i], options), preprocessing);
+    normalize(small, preprocessing, batch.values<float>().subspan(i * values, values));
+  });
+  return batch;
 }
 
 }  // namespace convnext

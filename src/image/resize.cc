@@ -10,15 +10,23 @@
 #include <vector>
 
 #include "convnext/error.h"
+#include "image/resample.h"
 
 namespace convnext {
 namespace {
 
 constexpr std::size_t kChannels = 3;
 
-// Weights are fixed point. With 8 bits of pixel, 22 of weight leave room in 32 for the negative lobes: the absolute
-// weights of an output add up to less than 2.
-constexpr int kWeightBits = 32 - 8 - 2;
+// Pillow's weights are fixed point. With 8 bits of pixel, 22 of weight leave room in 32 for the negative lobes: the
+// absolute weights of an output add up to less than 2.
+constexpr int kPillowWeightBits = 32 - 8 - 2;
+
+// torchvision's weights are 16-bit integers, with as many bits after the point as leave room for the largest.
+int torchvision_weight_bits(double largest) {
+  int bits = 0;
+  while (bits < kPillowWeightBits && static_cast<int>(0.5 + largest * (1 << (bits + 1))) < 1 << 15) ++bits;
+  return bits;
+}
 
 double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
 
@@ -73,55 +81,81 @@ Filter filter_of(Interpolation interpolation) {
   throw std::logic_error("filter_of: not an Interpolation");
 }
 
-// The input pixels under one output pixel: `count` from `first` on, with weights from `weights` on.
-struct Window {
-  std::size_t first;
-  std::size_t count;
-  std::size_t weights;
+// The weights of one output in double precision, and the input that the first is of.
+struct ExactWindow {
+  int first = 0;
+  std::vector<double> weights;
+};
+
+// One axis of a resize, before weights are rounded.
+class Sampling {
+ public:
+  Sampling(int input, std::int64_t output, Interpolation interpolation)
+      : filter_(filter_of(interpolation)),
+        input_(input),
+        scale_(static_cast<double>(input) / static_cast<double>(output)),
+        filter_scale_(std::max(scale_, 1.0)) {}  // reduction widens the filter: antialiasing
+
+  void find(std::int64_t output, ExactWindow& window) const {
+    const double support = filter_.support * filter_scale_;
+    const double inverse = 1.0 / filter_scale_;
+    const double center = (static_cast<double>(output) + 0.5) * scale_;
+    // Pillow cuts towards zero, here and at the end.  NOLINTNEXTLINE(bugprone-incorrect-roundings)
+    window.first = std::max(static_cast<int>(center - support + 0.5), 0);
+    const int end = static_cast<int>(std::min(center + support + 0.5, static_cast<double>(input_)));
+    window.weights.clear();
+    double sum = 0.0;
+    for (int x = window.first; x < end; ++x) {
+      window.weights.push_back(filter_.weight((x - center + 0.5) * inverse));
+      sum += window.weights.back();
+    }
+    if (sum == 0.0) return;
+    for (double& weight : window.weights) weight /= sum;
+  }
+
+ private:
+  Filter filter_;
+  int input_;
+  double scale_;
+  double filter_scale_;
 };
 
 // One axis of a resize: windows of the outputs [begin, begin + outputs).
 struct Axis {
   std::vector<Window> windows;
   std::vector<std::int32_t> weights;
+  int weight_bits;
 
   std::size_t first_input() const { return windows.front().first; }
   std::size_t end_input() const { return windows.back().first + windows.back().count; }
+  ResampleAxis from(std::size_t first_input) const { return {first_input, windows, weights, weight_bits}; }
 };
 
-Axis make_axis(int input, std::int64_t output, Interpolation interpolation, std::int64_t begin, int outputs) {
-  const Filter filter = filter_of(interpolation);
-  const double scale = static_cast<double>(input) / static_cast<double>(output);
-  const double filter_scale = std::max(scale, 1.0);  // reduction widens the filter: antialiasing
-  const double support = filter.support * filter_scale;
-  const double inverse = 1.0 / filter_scale;
-
+Axis make_axis(int input, std::int64_t output, const Resampling& resampling, std::int64_t begin, int outputs) {
+  const Sampling sampling(input, output, resampling.interpolation);
+  ExactWindow window;
   Axis axis;
-  axis.windows.reserve(static_cast<std::size_t>(outputs));
-  std::vector<double> exact;
-  for (int i = 0; i < outputs; ++i) {
-    const double center = (static_cast<double>(begin + i) + 0.5) * scale;
-    // Pillow cuts towards zero, here and at the end.  NOLINTNEXTLINE(bugprone-incorrect-roundings)
-    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
-    const int end = static_cast<int>(std::min(center + support + 0.5, static_cast<double>(input)));
-    exact.clear();
-    double sum = 0.0;
-    for (int x = first; x < end; ++x) {
-      exact.push_back(filter.weight((x - center + 0.5) * inverse));
-      sum += exact.back();
+  axis.weight_bits = kPillowWeightBits;
+  if (resampling.resizer == Resizer::kTorchvision) {
+    double largest = 0.0;  // of the whole axis, whichever part is asked for
+    for (std::int64_t i = 0; i < output; ++i) {
+      sampling.find(i, window);
+      for (const double weight : window.weights) largest = std::max(largest, weight);
     }
-    axis.windows.push_back({static_cast<std::size_t>(first), exact.size(), axis.weights.size()});
-    for (double weight : exact) {
-      if (sum != 0.0) weight /= sum;
-      axis.weights.push_back(static_cast<std::int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << kWeightBits)));
+    axis.weight_bits = torchvision_weight_bits(largest);
+  }
+
+  const double one = 1 << axis.weight_bits;
+  axis.windows.reserve(static_cast<std::size_t>(outputs));
+  for (int i = 0; i < outputs; ++i) {
+    sampling.find(begin + i, window);
+    axis.windows.push_back({static_cast<std::size_t>(window.first), window.weights.size(), axis.weights.size()});
+    for (const double weight : window.weights) {
+      axis.weights.push_back(static_cast<std::int32_t>((weight < 0 ? -0.5 : 0.5) + weight * one));
     }
   }
   return axis;
 }
-
-constexpr std::int32_t kHalf = 1 << (kWeightBits - 1);
-
-std::uint8_t to_byte(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kWeightBits, 0, 255)); }
 
 // Part of a picture: `image` holds its columns and rows from these on. Windows count from the picture's own edge.
 struct Part {
@@ -142,52 +176,30 @@ Image make_image(std::size_t width, std::size_t height) {
 // Rows [first_row, first_row + rows) of the picture, as wide as the axis has windows.
 Image resize_horizontally(const Part& part, const Axis& axis, std::size_t first_row, std::size_t rows) {
   Image out = make_image(axis.windows.size(), rows);
-  std::uint8_t* to = out.pixels.data();
-  for (std::size_t y = 0; y < rows; ++y) {
-    for (const Window& window : axis.windows) {
-      const std::uint8_t* pixel = part.pixel(window.first, first_row + y);
-      const std::int32_t* const weights = axis.weights.data() + window.weights;
-      std::int32_t red = kHalf;
-      std::int32_t green = kHalf;
-      std::int32_t blue = kHalf;
-      for (std::size_t k = 0; k < window.count; ++k, pixel += kChannels) {
-        red += pixel[0] * weights[k];
-        green += pixel[1] * weights[k];
-        blue += pixel[2] * weights[k];
-      }
-      to[0] = to_byte(red);
-      to[1] = to_byte(green);
-      to[2] = to_byte(blue);
-      to += kChannels;
-    }
-  }
+  const std::size_t first = axis.first_input();
+  const std::size_t stride = static_cast<std::size_t>(part.image.width) * kChannels;
+  std::vector<std::uint8_t> scratch;
+  resample_passes().front().columns(axis.from(first), part.pixel(first, first_row), stride, axis.end_input() - first,
+                                    rows, out.pixels.data(), scratch);
   return out;
 }
 
 // Columns [first_column, first_column + columns) of the picture, as tall as the axis has windows.
 Image resize_vertically(const Part& part, const Axis& axis, std::size_t first_column, std::size_t columns) {
   Image out = make_image(columns, axis.windows.size());
-  const std::size_t values = columns * kChannels;
-  std::vector<std::int32_t> sums(values);
-  std::uint8_t* to = out.pixels.data();
-  for (const Window& window : axis.windows) {
-    std::fill(sums.begin(), sums.end(), kHalf);
-    for (std::size_t k = 0; k < window.count; ++k) {
-      const std::uint8_t* const row = part.pixel(first_column, window.first + k);
-      const std::int32_t weight = axis.weights[window.weights + k];
-      for (std::size_t i = 0; i < values; ++i) sums[i] += row[i] * weight;
-    }
-    for (std::size_t i = 0; i < values; ++i) to[i] = to_byte(sums[i]);
-    to += values;
-  }
+  const std::size_t first = axis.first_input();
+  const std::size_t stride = static_cast<std::size_t>(part.image.width) * kChannels;
+  resample_passes().front().rows(axis.from(first), part.pixel(first_column, first), stride, columns * kChannels,
+                                 out.pixels.data());
   return out;
 }
 
 // The result of the first pass is rounded to 8 bits, so the order of the two shows. Pillow 13 begins with the rows
 // where that takes away more than twice as many of them as the other pass does of columns; earlier versions did so only
 // for pictures more than a hundred times as tall as wide.
-bool vertical_pass_first(const Image& image, std::int64_t width, std::int64_t height) {
-  return height < image.height && image.height - height > 2 * (image.width - width);
+// torchvision always begins with the columns.
+bool vertical_pass_first(const Image& image, std::int64_t width, std::int64_t height, Resizer resizer) {
+  return resizer == Resizer::kPillow && height < image.height && image.height - height > 2 * (image.width - width);
 }
 
 Image copy_region(const Image& in, const Region& region) {
@@ -220,9 +232,15 @@ void check(const Image& image, std::int64_t width, std::int64_t height, const Re
 
 }  // namespace
 
-Image resize_region(const Image& image, std::int64_t width, std::int64_t height, Interpolation interpolation,
+Image resize_region(const Image& image, std::int64_t width, std::int64_t height, const Resampling& resampling,
                     const Region& region) {
   check(image, width, height, region);
+  if (resampling.resizer == Resizer::kTorchvision &&
+      (resampling.interpolation == Interpolation::kBox || resampling.interpolation == Interpolation::kHamming)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("resize: torchvision knows bilinear, bicubic and lanczos interpolation, not {}",
+                            name_of(resampling.interpolation)));
+  }
   if (width == image.width && height == image.height) return copy_region(image, region);
   const Part whole{image};
   const auto left = static_cast<std::size_t>(region.left);
@@ -230,15 +248,14 @@ Image resize_region(const Image& image, std::int64_t width, std::int64_t height,
   const auto columns = static_cast<std::size_t>(region.width);
   const auto rows = static_cast<std::size_t>(region.height);
   if (height == image.height) {
-    return resize_horizontally(whole, make_axis(image.width, width, interpolation, region.left, region.width), top,
-                               rows);
+    return resize_horizontally(whole, make_axis(image.width, width, resampling, region.left, region.width), top, rows);
   }
-  const Axis down = make_axis(image.height, height, interpolation, region.top, region.height);
+  const Axis down = make_axis(image.height, height, resampling, region.top, region.height);
   if (width == image.width) return resize_vertically(whole, down, left, columns);
 
   // The first pass makes only what the second one reads.
-  const Axis across = make_axis(image.width, width, interpolation, region.left, region.width);
-  if (vertical_pass_first(image, width, height)) {
+  const Axis across = make_axis(image.width, width, resampling, region.left, region.width);
+  if (vertical_pass_first(image, width, height, resampling.resizer)) {
     const Image lowered =
         resize_vertically(whole, down, across.first_input(), across.end_input() - across.first_input());
     return resize_horizontally({.image = lowered, .first_column = across.first_input()}, across, 0, rows);
@@ -248,7 +265,7 @@ Image resize_region(const Image& image, std::int64_t width, std::int64_t height,
 }
 
 Image resize(const Image& image, int width, int height, Interpolation interpolation) {
-  return resize_region(image, width, height, interpolation, {0, 0, width, height});
+  return resize_region(image, width, height, {interpolation}, {0, 0, width, height});
 }
 
 }  // namespace convnext

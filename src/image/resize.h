@@ -14,9 +14,18 @@ struct Region {
   int height = 0;
 };
 
+// Whose rounding: Pillow's 22-bit weights, or the 16-bit ones of torchvision's antialiased resize of 8-bit tensors,
+// which knows neither kBox nor kHamming (ATen/native/cpu/UpSampleKernel.cpp).
+enum class Resizer { kPillow, kTorchvision };
+
+struct Resampling {
+  Interpolation interpolation = Interpolation::kBicubic;
+  Resizer resizer = Resizer::kPillow;
+};
+
 // The pixels of resize(image, width, height, interpolation) inside `region`, which lies within it. Time and memory go
 // with the region, so the full size may be one that would not fit memory (a 1 x 50000 picture enlarged to 224 x ...).
-Image resize_region(const Image& image, std::int64_t width, std::int64_t height, Interpolation interpolation,
+Image resize_region(const Image& image, std::int64_t width, std::int64_t height, const Resampling& resampling,
                     const Region& region);
 
 }  // namespace convnext

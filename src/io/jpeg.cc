@@ -93,13 +93,13 @@ void inverted_cmyk_to_rgb(const std::uint8_t* cmyk, std::uint8_t* rgb) {
 
 }  // namespace
 
-Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   JpegDecoder decoder;
   const auto throw_damaged = [&] {
     throw Error(ErrorCode::kDamaged, fmt::format("'{}' is not a whole JPEG file: {}", name, decoder.message));
   };
   if (!decoder.read_header(bytes)) throw_damaged();
-  check_picture_size(decoder.info.image_width, decoder.info.image_height, name, limits);
+  check_picture_size(decoder.info.image_width, decoder.info.image_height, name, options);
 
   Image image;
   image.width = static_cast<int>(decoder.info.image_width);

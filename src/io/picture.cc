@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 #include "convnext/error.h"
 #include "io/file.h"
+#include "io/orientation.h"
 
 namespace convnext {
 namespace {
@@ -52,31 +54,36 @@ std::string appearance(std::string_view start) {
 
 }  // namespace
 
-void check_picture_size(std::int64_t width, std::int64_t height, std::string_view name, const DecodeLimits& limits) {
+void check_picture_size(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options) {
   if (width < 1 || height < 1) {
     throw Error(ErrorCode::kDamaged, fmt::format("'{}': a picture of {} x {} pixels", name, width, height));
   }
   std::int64_t pixels = 0;
-  if (__builtin_mul_overflow(width, height, &pixels) || pixels > limits.max_pixels) {
+  if (__builtin_mul_overflow(width, height, &pixels) || pixels > options.max_pixels) {
     throw Error(ErrorCode::kUnsupported, fmt::format("'{}': {} x {} pixels are more than the limit of {}", name, width,
-                                                     height, limits.max_pixels));
+                                                     height, options.max_pixels));
   }
 }
 
-Image Image::open(const std::filesystem::path& path, const DecodeLimits& limits) {
+Image Image::open(const std::filesystem::path& path, const DecodeOptions& options) {
   const MappedFile file = MappedFile::open(path);
-  return decode(file.bytes(), path.string(), limits);
+  return decode(file.bytes(), path.string(), options);
 }
 
-Image Image::decode(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+Image Image::decode(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   constexpr std::size_t kStart = 64;
   const std::string_view start(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kStart));
-  if (has(start, kJpeg)) return decode_jpeg(bytes, name, limits);
-  if (has(start, kPng)) return decode_png(bytes, name, limits);
-  if (has(start, kWebp) && start.starts_with("RIFF")) return decode_webp(bytes, name, limits);
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("'{}' is not a picture that can be read: it {}; JPEG, PNG and WebP are read", name,
-                          appearance(start)));
+  const auto decode_stored = [&]() -> Image {
+    if (has(start, kJpeg)) return decode_jpeg(bytes, name, options);
+    if (has(start, kPng)) return decode_png(bytes, name, options);
+    if (has(start, kWebp) && start.starts_with("RIFF")) return decode_webp(bytes, name, options);
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("'{}' is not a picture that can be read: it {}; JPEG, PNG and WebP are read", name,
+                            appearance(start)));
+  };
+  Image image = decode_stored();
+  if (!options.exif_orientation) return image;
+  return turned_upright(std::move(image), read_orientation(bytes));
 }
 
 }  // namespace convnext

@@ -11,10 +11,11 @@
 
 namespace convnext {
 
-// All throw Error (kDamaged, kUnsupported) with `name`; a truncated file is an error, not half a picture.
-Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits);
-Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits);
-Image decode_webp(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits);
+// The pixels as they are stored: Image::decode() turns them upright. All throw Error (kDamaged, kUnsupported) with
+// `name`; a truncated file is an error, not half a picture.
+Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options);
+Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options);
+Image decode_webp(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options);
 
 // The picture as a PNG file, 8-bit RGB, the same bytes for the same picture. Throws Error (kInvalidArgument) for a
 // picture without pixels, or with another number of them than its sides say.
@@ -23,6 +24,6 @@ std::string encode_png(const Image& image);
 void write_png(const std::filesystem::path& path, const Image& image);
 
 // Throws when a side is not positive, or the product is above the limit.
-void check_picture_size(std::int64_t width, std::int64_t height, std::string_view name, const DecodeLimits& limits);
+void check_picture_size(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options);
 
 }  // namespace convnext

@@ -27,13 +27,13 @@ std::uint32_t big_endian(std::span<const std::byte> bytes) {
 }
 
 PictureHeader checked(PictureFormat format, std::int64_t width, std::int64_t height, std::string_view name,
-                      const DecodeLimits& limits) {
-  check_picture_size(width, height, name, limits);
+                      const DecodeOptions& options) {
+  check_picture_size(width, height, name, options);
   return {.format = format, .width = static_cast<int>(width), .height = static_cast<int>(height)};
 }
 
 // The start of frame, behind any number of segments of other things (ITU-T T.81, B.1.1 and B.2.2).
-PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   std::size_t at = 2;
   while (at + 9 <= bytes.size()) {
     const auto byte = [&](std::size_t i) { return std::to_integer<unsigned>(bytes[i]); };
@@ -46,7 +46,7 @@ PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_vie
     const bool is_frame = marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
     if (is_frame) {
       return checked(PictureFormat::kJpeg, big_endian(bytes.subspan(at + 7, 2)), big_endian(bytes.subspan(at + 5, 2)),
-                     name, limits);
+                     name, options);
     }
     const bool is_alone = marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8);
     const bool is_end = marker == 0xd9 || marker == 0xda;
@@ -56,19 +56,19 @@ PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_vie
   throw_without_header(name, "JPEG");
 }
 
-PictureHeader read_png_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+PictureHeader read_png_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   constexpr std::size_t kWidthAt = 16;
   if (bytes.size() < kWidthAt + 8) throw_without_header(name, "PNG");
   return checked(PictureFormat::kPng, big_endian(bytes.subspan(kWidthAt, 4)),
-                 big_endian(bytes.subspan(kWidthAt + 4, 4)), name, limits);
+                 big_endian(bytes.subspan(kWidthAt + 4, 4)), name, options);
 }
 
-PictureHeader read_webp_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+PictureHeader read_webp_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   int width = 0;
   int height = 0;
   const auto* const data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   if (WebPGetInfo(data, bytes.size(), &width, &height) == 0) throw_without_header(name, "WebP");
-  return checked(PictureFormat::kWebp, width, height, name, limits);
+  return checked(PictureFormat::kWebp, width, height, name, options);
 }
 
 std::vector<std::byte> read_member(const PictureFile& picture, std::uint64_t bytes) {
@@ -90,9 +90,9 @@ std::vector<std::byte> read_bytes(const PictureFile& picture) {
   return {file.bytes().begin(), file.bytes().end()};
 }
 
-Image open_picture(const PictureFile& picture, const DecodeLimits& limits) {
-  if (picture.member.empty()) return Image::open(picture.path, limits);
-  return Image::decode(read_bytes(picture), picture.name(), limits);
+Image open_picture(const PictureFile& picture, const DecodeOptions& options) {
+  if (picture.member.empty()) return Image::open(picture.path, options);
+  return Image::decode(read_bytes(picture), picture.name(), options);
 }
 
 std::string_view extension_of(PictureFormat format) {
@@ -107,30 +107,31 @@ std::string_view extension_of(PictureFormat format) {
   throw std::logic_error("extension_of: no such format");
 }
 
-PictureHeader read_picture_header(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+PictureHeader read_picture_header(std::span<const std::byte> bytes, std::string_view name,
+                                  const DecodeOptions& options) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("\xff\xd8\xff"sv)) return read_jpeg_header(bytes, name, limits);
-  if (text.starts_with("\x89PNG\r\n\x1a\n"sv)) return read_png_header(bytes, name, limits);
+  if (text.starts_with("\xff\xd8\xff"sv)) return read_jpeg_header(bytes, name, options);
+  if (text.starts_with("\x89PNG\r\n\x1a\n"sv)) return read_png_header(bytes, name, options);
   if (text.starts_with("RIFF"sv) && text.substr(std::min<std::size_t>(text.size(), 8)).starts_with("WEBP"sv)) {
-    return read_webp_header(bytes, name, limits);
+    return read_webp_header(bytes, name, options);
   }
-  Image::decode(bytes, name, limits);  // says what it is instead
+  Image::decode(bytes, name, options);  // says what it is instead
   throw std::logic_error("read_picture_header: Image::decode() reads a format that is unknown here");
 }
 
-PictureHeader read_picture_header(const PictureFile& picture, const DecodeLimits& limits) {
+PictureHeader read_picture_header(const PictureFile& picture, const DecodeOptions& options) {
   if (picture.member.empty()) {
     const MappedFile file = MappedFile::open(picture.path);  // of which only what is looked at is read
-    return read_picture_header(file.bytes(), picture.name(), limits);
+    return read_picture_header(file.bytes(), picture.name(), options);
   }
   constexpr std::uint64_t kStart = 4096;
   if (picture.size > kStart) {
     try {
-      return read_picture_header(read_member(picture, kStart), picture.name(), limits);
+      return read_picture_header(read_member(picture, kStart), picture.name(), options);
     } catch (const Error&) {  // a camera's notes may take up hundreds of kilobytes before the size
     }
   }
-  return read_picture_header(read_bytes(picture), picture.name(), limits);
+  return read_picture_header(read_bytes(picture), picture.name(), options);
 }
 
 }  // namespace convnext

@@ -28,7 +28,7 @@ struct PictureFile {
 std::vector<std::byte> read_bytes(const PictureFile& picture);
 
 // Decoded: Image::open(), and Image::decode() for a member.
-Image open_picture(const PictureFile& picture, const DecodeLimits& limits = {});
+Image open_picture(const PictureFile& picture, const DecodeOptions& options = {});
 
 enum class PictureFormat { kJpeg, kPng, kWebp };
 std::string_view extension_of(PictureFormat format);  // "jpg", "png", "webp"
@@ -41,8 +41,8 @@ struct PictureHeader {
 
 // Format and size without decoding. Throws Error like Image::decode(), but not for damage behind the header.
 PictureHeader read_picture_header(std::span<const std::byte> bytes, std::string_view name,
-                                  const DecodeLimits& limits = {});
+                                  const DecodeOptions& options = {});
 // The same, reading no more of the file than it takes.
-PictureHeader read_picture_header(const PictureFile& picture, const DecodeLimits& limits = {});
+PictureHeader read_picture_header(const PictureFile& picture, const DecodeOptions& options = {});
 
 }  // namespace convnext

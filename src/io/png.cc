@@ -4,6 +4,7 @@
 #include <png.h>
 
 #include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -93,15 +94,15 @@ struct PngDecoder {
 
 }  // namespace
 
-Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
+Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   PngDecoder decoder(bytes);
   const auto throw_damaged = [&](std::string_view what) {
     throw Error(ErrorCode::kDamaged, fmt::format("'{}' is not a whole PNG file: {}", name, what));
   };
   if (!decoder.read_header()) throw_damaged(decoder.message);
   check_picture_size(png_get_image_width(decoder.png, decoder.info), png_get_image_height(decoder.png, decoder.info),
-                     name, limits);
-  const bool palette = decoder.is_palette();
+                     name, options);
+  const bool is_palette = decoder.is_palette();
   const bool grey_16 = decoder.is_grey_16();
   if (!decoder.set_up_transformations()) throw_damaged(decoder.message);
 
@@ -110,7 +111,7 @@ Image decode_png(std::span<const std::byte> bytes, std::string_view name, const 
   image.height = static_cast<int>(png_get_image_height(decoder.png, decoder.info));
   const std::size_t pixels = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height);
   const std::size_t stride = png_get_rowbytes(decoder.png, decoder.info);
-  const std::size_t pixel_bytes = palette ? 1 : grey_16 ? 2 : 3;
+  const std::size_t pixel_bytes = is_palette ? 1 : grey_16 ? 2 : 3;
   if (stride != static_cast<std::size_t>(image.width) * pixel_bytes) throw_damaged("unexpected size of a row");
 
   image.pixels.resize(pixels * 3);
@@ -120,13 +121,14 @@ Image decode_png(std::span<const std::byte> bytes, std::string_view name, const 
   for (std::size_t y = 0; y < rows.size(); ++y) rows[y] = first + y * stride;
   if (!decoder.read_rows(rows.data())) throw_damaged(decoder.message);
 
-  if (palette) {
+  if (is_palette) {
     png_colorp colours = nullptr;
     int count = 0;
     png_get_PLTE(decoder.png, decoder.info, &colours, &count);
-    if (*std::max_element(samples.begin(), samples.end()) >= count) throw_damaged("a pixel beyond the palette");
+    std::array<png_color, 256> palette{};  // what the file does not name is black
+    std::copy_n(colours, std::clamp(count, 0, static_cast<int>(palette.size())), palette.begin());
     for (std::size_t i = 0; i < pixels; ++i) {
-      const png_color colour = colours[samples[i]];
+      const png_color colour = palette[samples[i]];
       image.pixels[i * 3] = colour.red;
       image.pixels[i * 3 + 1] = colour.green;
       image.pixels[i * 3 + 2] = colour.blue;

@@ -55,7 +55,7 @@ Image sample_sheet(std::span<const Image> pictures, int columns) {
   const std::int64_t cell_height = std::int64_t{height} * factor + kBorder;
   const std::int64_t sheet_width = across * cell_width + kBorder, sheet_height = down * cell_height + kBorder;
   constexpr std::int64_t kLargestSide = 1'000'000;  // PNG writers' own limit
-  if (std::max(sheet_width, sheet_height) > kLargestSide || sheet_width * sheet_height > DecodeLimits{}.max_pixels) {
+  if (std::max(sheet_width, sheet_height) > kLargestSide || sheet_width * sheet_height > kDefaultMaxPixels) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("a sheet of {} pictures of {} x {} would have {} x {} pixels: show fewer", count, width,
                             height, sheet_width, sheet_height));

@@ -4,16 +4,24 @@ Writes to OUT_DIR (default tests/goldens/pictures), for tests/image_golden_test.
 
     decode/NAME.jpg, .png, .webp    pictures drawn by formula and stored in the ways that a decoder tells apart
     decode/NAME.*.npy               Image.open(...).convert("RGB"), (height, width, 3) uint8
+    orientation/NAME.jpg, ...       pictures with notes of which way is up
+    orientation/NAME.*.npy          ImageOps.exif_transpose of them
     resize/source_WxH.npy           inputs of the resize cases
     resize/WxH_to_WxH.npy           Image.resize((width, height), FILTER) for each of FILTERS in turn, stacked
-    transform/cases.json            settings of timm.data.create_transform(is_training=False, ...) and the picture's name
-    transform/NAME.npy              the transform's output, (3, resolution, resolution) float32
+    resize/torchvision.json         hashes of torchvision's resize of the same inputs as 8-bit tensors
+    transform/cases.json            settings of an evaluation transform, the picture's name, and the hash of the output
+    transform/source_*.npy          those pictures, but for one of examples/pictures
     versions.json                   of what made the files
 
+The transforms are timm.data.create_transform(is_training=False, ...), torchvision's v2 transforms on 8-bit tensors, and
+Hugging Face's ConvNextImageProcessor. Hashes are FNV-1a of 64 bits, over the bytes of (height, width, 3) uint8 or of
+(3, resolution, resolution) float32.
+
 Every sample comes from integer arithmetic on its place, so two runs of the same versions give the same bytes. What an
-earlier run wrote into these three folders goes away first.
+earlier run wrote into these folders goes away first.
 """
 
+import base64
 import io
 import json
 import pathlib
@@ -29,7 +37,13 @@ import timm
 import timm.data
 import torch
 import torchvision
-from PIL import Image
+import transformers
+from PIL import Image, ImageOps
+from torchvision.transforms import v2
+from transformers import ConvNextImageProcessor
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples" / "pictures"
 
 FILTERS = [
     Image.Resampling.BOX,
@@ -38,6 +52,34 @@ FILTERS = [
     Image.Resampling.BICUBIC,
     Image.Resampling.LANCZOS,
 ]
+
+# Neither Pillow nor this script writes arithmetic coding: scene(19, 17) by jpegtran -arithmetic [-progressive].
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAoHBwgHBgoICAgLCgoLDhgQDg0NDh0VFhEYIx8lJCIfIiEmKzcvJik0KSEiMEExNDk7Pj4+JS5ESU"
+    "M8SDc9Pjv/2wBDAQoLCw4NDhwQEBw7KCIoOzs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozv/yQARCAAR"
+    "ABMDASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwD/AGXpfSP7bkaMD+/IbSGPT2VnTADdbbYsgc5YnYpClFENt+cdgSni7E6Pvy"
+    "wfCi4PckAt6i7G/wDckVALP1lV63oUCicmLy81XcayE4E7IwjD+68kyZCINKwxGZ9lEY3xqFjTpWdw2sSe2kLMSctGEnksKBQClSML3KpcO5KK"
+    "HhRIBF/A6uVKnbRsoLa2FBv1TPohLKaaC+LvqvZH0cPiKPj4mA/9aOOssZtOAngHwmBwfnEJIkj7qNXjORMlc15xMB8ixYmXapbBEJ4cd+Bxzc"
+    "v7TdxVuELlEyT3hR0WDAj8932YCXmoduL8MebOs0f3sReTGuQgVndx58iB955Dp+82Ax/GP199nHIv2APeuGhqmSpTNOn29TjxFMVUHuUOzFxR"
+    "MwFlEbLefXv6Pkkzl+kGKMLg/9k="
+)
+ARITHMETIC_PROGRESSIVE = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAoHBwgHBgoICAgLCgoLDhgQDg0NDh0VFhEYIx8lJCIfIiEmKzcvJik0KSEiMEExNDk7Pj4+JS5ESU"
+    "M8SDc9Pjv/2wBDAQoLCw4NDhwQEBw7KCIoOzs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozv/ygARCAAR"
+    "ABMDASIAAhEBAxEB/8wABgAQARD/2gAMAwEAAhADEAAAAf7Ia8IJ1wQf9Uu/htBisBVlemxLe//MAAQQBf/aAAgBAQABBQKRLGoGRev+wGFtlQ"
+    "pnQgOuo6y+MNoNglDUgP/MAAQRBf/aAAgBAwEBPwEVTfW0kjaHtx0wKAFh2/tSvV2101r9XID/zAAEEQX/2gAIAQIBAT8BSXwJzT+Nx0tDpJqi"
+    "s6DQDd+W1DmRZsFa6P/MAAQQBf/aAAgBAQAGPwKkiicmRanoUj4LMcE43bOa8OidFVp1iPy1l5kes0m/aHHUM6bksB4gYpA4/8wABBAF/9oACA"
+    "EBAAE/IReYp4s5OgALRoGlPQfHHBScQ8bsJrRX1R4EsIcJ+XBae8veJ7+KoXDWEsyKIdTO8lIKxh3/2gAMAwEAAgADAAAAEJlBIv/MAAQRBf/a"
+    "AAgBAwEBPxCYz8n/APFy2rkjEotOb+/VI/edMVRsNvWA/8wABBEF/9oACAECAQE/EPJ0wDDGPV+p+0CWufkXAIEHGYim/8wABBAF/9oACAEBAA"
+    "E/EMEuZZBg+FEVP8el7IBehKbIO/HlE1ruF/fSUy1iScVlL+V+4yxQvpDgFL5k4GG0Y2OFjxeerk+pR/figskxwS7vufm6GP/Z"
+)
+
+
+def fnv_1a(data):
+    value = 0xCBF29CE484222325
+    for byte in bytes(data):
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return f"{value:016x}"
 
 
 def noise(width, height, seed):
@@ -105,6 +147,38 @@ def big_endian(samples):
     return samples.astype(">u2").view(numpy.uint8).reshape(height, width, 2 * channels)
 
 
+def encoded(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def with_sampling(data, factors, width, height):
+    """A baseline JPEG whose MCUs, as many as before, are read in another shape: kinds that Pillow does not write."""
+    data = bytearray(data)
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    data[frame + 11] = factors
+    return bytes(data)
+
+
+def stored_jpegs():
+    """Files that are more than Pillow's save() with options."""
+    half = encoded(Image.fromarray(scene(48, 40)), "JPEG", quality=85, subsampling="4:2:2")  # 3 x 5 of two blocks
+    quarter = encoded(Image.fromarray(scene(48, 48)), "JPEG", quality=85, subsampling="4:2:0")  # 3 x 3 of four
+    cmyk = encoded(Image.fromarray(numpy.dstack([scene(24, 19), scene(24, 19, 5)[..., :1]]), "CMYK"), "JPEG", quality=90)
+    adobe = cmyk.index(b"\xff\xee\x00\x0eAdobe")
+    return {
+        "sampling_440": with_sampling(half, 0x12, 24, 79),
+        "sampling_411": with_sampling(quarter, 0x41, 95, 23),
+        "sampling_1x4": with_sampling(quarter, 0x14, 23, 95),
+        "ycck": cmyk[: adobe + 15] + b"\x02" + cmyk[adobe + 16 :],
+        "cmyk_without_adobe": cmyk[:adobe] + cmyk[adobe + 16 :],
+        "arithmetic": ARITHMETIC,
+        "arithmetic_progressive": ARITHMETIC_PROGRESSIVE,
+    }
+
+
 def jpegs():
     rgb = Image.fromarray(scene(48, 37))
     grey = rgb.convert("L")
@@ -120,6 +194,8 @@ def jpegs():
         "progressive_444": (rgb, {"quality": 60, "subsampling": "4:4:4", "progressive": True}),
         "restart": (rgb, {"quality": 85, "subsampling": "4:2:0", "restart_marker_rows": 1}),
         "grey": (grey, {"quality": 85}),
+        "grey_progressive": (grey, {"quality": 85, "progressive": True}),
+        "profile": (Image.fromarray(scene(9, 8)), {"quality": 85, "icc_profile": b"not looked at" * 9}),
         "rgb_stored": (rgb, {"quality": 90, "keep_rgb": True}),
         "cmyk": (cmyk, {"quality": 90}),
         "one_pixel": (Image.fromarray(scene(1, 1)), {"quality": 85}),
@@ -143,6 +219,7 @@ def pngs():
         files[name] = stream.getvalue()
 
     save("rgb", picture)
+    save("profile", picture.crop((0, 0, 9, 8)), icc_profile=b"not looked at" * 9)
     save("rgba", Image.fromarray(numpy.dstack([rgb, alpha])))
     save("grey", Image.fromarray(grey))
     save("grey_alpha", Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha[..., 0])]))
@@ -166,6 +243,22 @@ def pngs():
         extra=png_chunk(b"PLTE", bytes(palette.getpalette()[: 23 * 3])))
     files["rgb_transparent_colour"] = write_png(
         plain_rows(rgb.reshape(22, -1)), 8, 2, 29, 22, extra=png_chunk(b"tRNS", struct.pack(">HHH", 255, 0, 0)))
+    files["palette_short"] = write_png(
+        plain_rows(numpy.arange(12, dtype=numpy.uint8)[None]), 8, 3, 12, 1,
+        extra=png_chunk(b"PLTE", bytes(range(30, 39))))
+    files["palette_1_bit"] = write_png(
+        plain_rows(numpy.packbits(grey[:, :27] > 99, axis=1)), 1, 3, 27, 22, extra=png_chunk(b"PLTE", bytes(range(30, 36))))
+    files["palette_2_bits"] = write_png(
+        plain_rows(grey[:, :7]), 2, 3, 28, 22, extra=png_chunk(b"PLTE", bytes(range(30, 150, 10))))
+    files["grey_transparent"] = write_png(
+        plain_rows(grey), 8, 0, 29, 22, extra=png_chunk(b"tRNS", struct.pack(">H", 255)))
+    files["grey_16_transparent"] = write_png(
+        plain_rows(big_endian(wide[..., :1] % 300).reshape(22, -1)), 16, 0, 29, 22,
+        extra=png_chunk(b"tRNS", struct.pack(">H", 5)))
+    files["rgba_16_interlaced"] = write_png(
+        interlaced_rows(big_endian(numpy.dstack([wide, alpha * numpy.uint16(257)]))), 16, 6, 29, 22, interlaced=True)
+    files["grey_alpha_interlaced"] = write_png(
+        interlaced_rows(numpy.dstack([grey[..., None], alpha])), 8, 4, 29, 22, interlaced=True)
     files["rgb_gamma"] = write_png(
         plain_rows(rgb.reshape(22, -1)), 8, 2, 29, 22, extra=png_chunk(b"gAMA", struct.pack(">I", 100000)))
     return files
@@ -185,15 +278,76 @@ def webps():
     }
 
 
+def webp_chunk(kind, data):
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def little_endian_24(*values):
+    return b"".join(struct.pack("<I", value)[:3] for value in values)
+
+
+def stored_webps():
+    """Animations; Pillow's own always begin with a frame of the whole canvas."""
+    rgba = Image.fromarray(numpy.dstack([scene(26, 18), noise(26, 18, 6)[..., :1]]))
+    others = [Image.fromarray(scene(26, 18, seed)) for seed in (1, 2)]
+    part = encoded(Image.fromarray(scene(9, 7)), "WEBP", lossless=True)[12:]
+    frame = webp_chunk(b"ANMF", little_endian_24(3, 2, 8, 6, 100) + b"\0" + part)  # at (6, 4)
+    body = (
+        b"WEBP"
+        + webp_chunk(b"VP8X", b"\x02\0\0\0" + little_endian_24(19, 15))
+        + webp_chunk(b"ANIM", b"\xff\x80\x40\xff\0\0")
+        + frame
+        + frame
+    )
+    return {
+        "animated": encoded(others[0], "WEBP", save_all=True, append_images=others[1:], duration=100, quality=80),
+        "animated_alpha": encoded(rgba, "WEBP", save_all=True, append_images=others, duration=100, quality=80),
+        "animated_lossless": encoded(rgba, "WEBP", save_all=True, append_images=others, lossless=True, exact=True),
+        "animated_part": b"RIFF" + struct.pack("<I", len(body)) + body,
+    }
+
+
 def write_decode_cases(folder):
     for extension, kind, cases in (("jpg", "JPEG", jpegs()), ("webp", "WEBP", webps())):
         for name, (image, options) in cases.items():
             image.save(folder / f"{name}.{extension}", kind, **options)
-    for name, data in pngs().items():
-        (folder / f"{name}.png").write_bytes(data)
+    for extension, files in (("jpg", stored_jpegs()), ("png", pngs()), ("webp", stored_webps())):
+        for name, data in files.items():
+            (folder / f"{name}.{extension}").write_bytes(data)
     for path in sorted(folder.iterdir()):
         with Image.open(path) as image:
             numpy.save(f"{path}.npy", numpy.asarray(image.convert("RGB")))
+
+
+def exif(value, order=">", kind=3, count=1):
+    """A TIFF file of one tag, the orientation."""
+    stored = struct.pack(order + ("HH" if kind == 3 else "I"), *([value, 0] if kind == 3 else [value]))
+    head = b"MM\0*" if order == ">" else b"II*\0"
+    return head + struct.pack(order + "IHHHI", 8, 1, 0x0112, kind, count) + stored + b"\0\0\0\0"
+
+
+def write_orientation_cases(folder):
+    picture = Image.fromarray(scene(7, 5))
+    files = {f"{value}.jpg": encoded(picture, "JPEG", exif=b"Exif\0\0" + exif(value)) for value in range(0, 10)}
+    for value in range(1, 9):
+        files[f"{value}.png"] = encoded(picture, "PNG", exif=exif(value, "<"))
+        files[f"{value}.webp"] = encoded(picture, "WEBP", lossless=True, exif=exif(value, "<"))
+    xmp = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/><tiff:Orientation>3</tiff:Orientation></x:xmpmeta>'
+    files["xmp.jpg"] = encoded(picture, "JPEG", xmp=xmp.encode())
+    files["xmp.webp"] = encoded(picture, "WEBP", lossless=True, xmp=xmp.encode())
+    text = b"XML:com.adobe.xmp\0\0\0\0\0" + b"<tiff:Orientation>8</tiff:Orientation>"
+    plain = encoded(picture, "PNG")
+    files["xmp.png"] = plain[:33] + png_chunk(b"iTXt", text) + plain[33:]
+    files["late.png"] = plain[:-12] + png_chunk(b"eXIf", exif(6)) + plain[-12:]
+    files["exif_before_xmp.jpg"] = encoded(picture, "JPEG", exif=b"Exif\0\0" + exif(1), xmp=xmp.encode())
+    files["long.jpg"] = encoded(picture, "JPEG", exif=b"Exif\0\0" + exif(6, "<", kind=4))
+    files["two_values.jpg"] = encoded(picture, "JPEG", exif=b"Exif\0\0" + exif(6, count=2))
+    files["twice_introduced.jpg"] = encoded(picture, "JPEG", exif=b"Exif\0\0Exif\0\0" + exif(6))
+    files["cut.jpg"] = encoded(picture, "JPEG", exif=b"Exif\0\0" + exif(6)[:17])
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        with Image.open(io.BytesIO(data)) as image:
+            numpy.save(folder / f"{name}.npy", numpy.asarray(ImageOps.exif_transpose(image).convert("RGB")))
 
 
 def write_resize_cases(folder):
@@ -212,19 +366,74 @@ def write_resize_cases(folder):
         (2, 201): [(3, 11), (5, 230), (3, 201), (1, 17), (1, 199), (1, 198)],
         (3, 307): [(7, 19), (2, 19)],
     }
+    hashes = {}
     for (width, height), sizes in cases.items():
         source = scene(width, height, seed=width)
         numpy.save(folder / f"source_{width}x{height}.npy", source)
         for size in sizes:
+            name = f"{width}x{height}_to_{size[0]}x{size[1]}"
             outputs = [numpy.asarray(Image.fromarray(source).resize(size, each)) for each in FILTERS]
-            numpy.save(folder / f"{width}x{height}_to_{size[0]}x{size[1]}.npy", numpy.stack(outputs))
+            numpy.save(folder / f"{name}.npy", numpy.stack(outputs))
+            tensor = v2.functional.to_image(Image.fromarray(source))
+            hashes[name] = {
+                mode: fnv_1a(v2.Resize(size[::-1], mode_of(mode), antialias=True)(tensor).permute(1, 2, 0).numpy().tobytes())
+                for mode in ("bilinear", "bicubic", "lanczos")
+            }
+    (folder / "torchvision.json").write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
+
+
+def mode_of(name):
+    return torchvision.transforms.InterpolationMode(name)
+
+
+def timm_transform(size, crop_fraction, crop_mode, interpolation, statistics):
+    return timm.data.create_transform(
+        input_size=(3, size, size),
+        is_training=False,
+        interpolation=interpolation,
+        crop_pct=crop_fraction,
+        crop_mode=crop_mode,
+        **statistics,
+    )
+
+
+def torchvision_transform(size, crop_fraction, crop_mode, interpolation, statistics):
+    """DINOv3's published transform, and the same with a crop."""
+    scale = int(size / crop_fraction)
+    return v2.Compose([
+        v2.ToImage(),
+        v2.Resize([scale, scale] if crop_mode == "squash" else scale, mode_of(interpolation), antialias=True),
+        v2.CenterCrop(size),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(**statistics),
+    ])
+
+
+def transformers_processor(size, crop_fraction, crop_mode, interpolation, statistics):
+    assert crop_mode == ("squash" if size >= 384 else "center")
+    return ConvNextImageProcessor(
+        size={"shortest_edge": size},
+        crop_pct=crop_fraction,
+        resample=getattr(Image.Resampling, interpolation.upper()),
+        image_mean=statistics["mean"],
+        image_std=statistics["std"],
+    )
+
+
+def transformers_transform(*settings):
+    processor = transformers_processor(*settings)
+    return lambda image: processor(image, return_tensors="pt")["pixel_values"][0]
+
+
+PIPELINES = {"timm": timm_transform, "torchvision": torchvision_transform, "transformers": transformers_transform}
 
 
 def write_transform_cases(folder):
     imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     inception = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     clip = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
-    # name: size of the picture, resolution, crop fraction, crop mode, interpolation, statistics
+    photo = "chelsea.png"
+    # name: size of the picture, resolution, crop fraction, crop mode, interpolation, statistics; pipeline if not timm's
     cases = {
         "center_875": ((64, 48), 32, 0.875, "center", "bicubic", imagenet),
         "center_875_tall": ((43, 64), 32, 0.875, "center", "bicubic", imagenet),
@@ -239,40 +448,66 @@ def write_transform_cases(folder):
         "center_wide": ((250, 2), 16, 0.875, "center", "bicubic", imagenet),
         "squash_100": ((64, 48), 32, 1.0, "squash", "bicubic", imagenet),
         "squash_875": ((45, 64), 32, 0.875, "squash", "bilinear", imagenet),
+        "center_above_100_to_1": ((2, 301), 16, 0.875, "center", "bicubic", imagenet),
+        "center_one_row": ((250, 1), 16, 0.875, "center", "bicubic", imagenet),
+        "center_one_column": ((1, 250), 16, 0.875, "center", "lanczos", imagenet),
+        "center_one_pixel": ((1, 1), 16, 0.875, "center", "bicubic", imagenet),
+        "border_100": ((64, 48), 32, 1.0, "border", "bicubic", imagenet),
+        "border_90_tall": ((43, 64), 32, 0.9, "border", "bilinear", clip),
+        "border_enlarged": ((20, 14), 32, 1.0, "border", "bicubic", inception),
+        "border_padded": ((30, 22), 32, 1.25, "border", "bicubic", imagenet),
+        "border_half": ((64, 39), 32, 1.0, "border", "hamming", imagenet),  # 19.5 rows
+        "torchvision_squash": ((64, 48), 32, 1.0, "squash", "bilinear", imagenet, "torchvision"),
+        "torchvision_enlarged": ((20, 14), 32, 1.0, "squash", "bicubic", imagenet, "torchvision"),
+        "torchvision_center": ((61, 47), 37, 0.95, "center", "bicubic", clip, "torchvision"),
+        "torchvision_tall": ((2, 250), 16, 0.875, "center", "bilinear", imagenet, "torchvision"),
+        "torchvision_padded": ((22, 40), 33, 1.3, "center", "bilinear", inception, "torchvision"),
+        "transformers_center": ((61, 47), 37, 0.95, "center", "bicubic", imagenet, "transformers"),
+        "transformers_enlarged": ((20, 14), 32, 0.875, "center", "bilinear", clip, "transformers"),
+        "transformers_lanczos": ((55, 64), 31, 0.875, "center", "lanczos", imagenet, "transformers"),
+        "transformers_wide": ((250, 2), 16, 0.875, "center", "bicubic", imagenet, "transformers"),
+        "photo_center": (photo, 224, 0.875, "center", "bicubic", imagenet),
+        "photo_squash": (photo, 384, 1.0, "squash", "bicubic", imagenet),
+        "photo_border": (photo, 224, 0.95, "border", "bicubic", imagenet),
+        "photo_lanczos": (photo, 288, 1.0, "center", "lanczos", clip),
+        "photo_torchvision": (photo, 256, 1.0, "squash", "bilinear", imagenet, "torchvision"),
+        "photo_transformers": (photo, 224, 0.875, "center", "bicubic", imagenet, "transformers"),
+        "photo_transformers_384": (photo, 384, 1.0, "squash", "bicubic", imagenet, "transformers"),
         "padded": ((30, 22), 32, 1.25, "center", "bicubic", imagenet),
         "padded_odd": ((22, 40), 33, 1.3, "center", "bicubic", inception),
         "padded_squash": ((22, 40), 32, 1.1, "squash", "bicubic", imagenet),
     }
     described = {}
-    for name, (size, resolution, crop_fraction, crop_mode, interpolation, statistics) in cases.items():
-        picture = scene(*size, seed=resolution)
-        transform = timm.data.create_transform(
-            input_size=(3, resolution, resolution),
-            is_training=False,
-            interpolation=interpolation,
-            crop_pct=crop_fraction,
-            crop_mode=crop_mode,
-            **statistics,
-        )
-        numpy.save(folder / f"{name}.npy", transform(Image.fromarray(picture)).numpy())
-        source = f"source_{size[0]}x{size[1]}_{resolution}.npy"
-        numpy.save(folder / source, picture)
+    for name, (picture, *settings) in cases.items():
+        pipeline = settings.pop() if isinstance(settings[-1], str) else "timm"
+        resolution, crop_fraction, crop_mode, interpolation, statistics = settings
+        if picture == photo:
+            source, image = photo, Image.open(EXAMPLES / photo).convert("RGB")
+        else:
+            source, pixels = f"source_{picture[0]}x{picture[1]}_{resolution}.npy", scene(*picture, seed=resolution)
+            numpy.save(folder / source, pixels)
+            image = Image.fromarray(pixels)
+        output = PIPELINES[pipeline](*settings)(image).numpy()
+        assert output.shape == (3, resolution, resolution) and output.dtype == numpy.float32
         described[name] = {
             "source": source,
             "resolution": resolution,
             "crop_fraction": crop_fraction,
             "crop_mode": crop_mode,
             "interpolation": interpolation,
+            "pipeline": pipeline,
+            "hash": fnv_1a(output.tobytes()),
             **statistics,
         }
     (folder / "cases.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n")
 
 
 def main():
-    default = pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens" / "pictures"
+    default = ROOT / "tests" / "goldens" / "pictures"
     out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
     for name, write in (
         ("decode", write_decode_cases),
+        ("orientation", write_orientation_cases),
         ("resize", write_resize_cases),
         ("transform", write_transform_cases),
     ):
@@ -287,6 +522,7 @@ def main():
         "timm": timm.__version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
+        "transformers": transformers.__version__,
     }
     (out / "versions.json").write_text(json.dumps(versions, indent=1, sort_keys=True) + "\n")
 
