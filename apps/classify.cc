@@ -14,7 +14,10 @@ namespace {
 struct ClassifyOptions {
   std::vector<std::string> inputs;
   ModelOptions model;
+  PreprocessingOptions preprocessing;
+  std::string labels;
   DeviceOptions device;
+  DecodeOptions decode;
   int top_k = 5;
   bool json = false;
 };
@@ -71,20 +74,21 @@ std::string to_text(const PictureResult& result, const std::vector<Prediction>& 
 }
 
 ExitCode classify(const ClassifyOptions& options) {
-  const Model model = load_model(options.model, options.device);
+  const Model model = adjusted(load_model(options.model, options.device), options.preprocessing, options.labels);
   require_classifier(model);
   std::optional<JsonList> list;
   if (options.json) list.emplace();
-  PictureRunner runner(model, PictureOutput::kLogits, options.device.threads, 0, [&](const PictureResult& result) {
-    if (!result.error.empty()) report(result.error);
-    std::vector<Prediction> predictions;
-    if (result.error.empty()) predictions = model.predictions(result.values, options.top_k);
-    if (list) {
-      list->add(to_json(result, predictions));
-    } else if (result.error.empty()) {
-      print(to_text(result, predictions));
-    }
-  });
+  PictureRunner runner(model, PictureOutput::kLogits, options.device.threads, 0, options.decode,
+                       [&](const PictureResult& result) {
+                         if (!result.error.empty()) report(result.error);
+                         std::vector<Prediction> predictions;
+                         if (result.error.empty()) predictions = model.predictions(result.values, options.top_k);
+                         if (list) {
+                           list->add(to_json(result, predictions));
+                         } else if (result.error.empty()) {
+                           print(to_text(result, predictions));
+                         }
+                       });
   add_inputs(options.inputs, runner);
   if (runner.failed() == 0) return kDone;
   if (runner.done() > 1) report(fmt::format("{} of {} pictures were skipped", runner.failed(), runner.done()));
@@ -98,9 +102,12 @@ void add_classify(CLI::App& program, Command& chosen) {
   CLI::App* command = program.add_subcommand("classify", "Say what is in pictures");
   command->add_option("PICTURE", options->inputs, "Picture files, or folders of them")->required();
   add_model_options(*command, options->model);
+  add_preprocessing_options(*command, options->preprocessing);
+  add_labels_option(*command, options->labels);
   command->add_option("--top-k", options->top_k, "How many classes to show (default: 5)")
       ->check(CLI::Range(1, 1'000'000))
       ->type_name("K");
+  add_decode_options(*command, options->decode);
   add_device_options(*command, options->device);
   add_json_option(*command, options->json);
   command->footer("Example: convnext classify cat.jpg holiday/ --model model.safetensors --top-k 3");

@@ -14,6 +14,7 @@ namespace convnext::apps {
 void add_list(CLI::App& program, Command& chosen);
 void add_info(CLI::App& program, Command& chosen);
 void add_init(CLI::App& program, Command& chosen);
+void add_inspect(CLI::App& program, Command& chosen);
 void add_verify(CLI::App& program, Command& chosen);
 void add_convert(CLI::App& program, Command& chosen);
 void add_classify(CLI::App& program, Command& chosen);

@@ -23,34 +23,41 @@ const std::map<std::string, DType>& storage_types() {
 struct ConvertOptions {
   std::string model;
   std::string architecture;
+  std::string layout = "own";
   std::string dtype = "f32";
+  bool no_ema = false;
   std::string output;
   std::string license;
-  std::string crop_mode;
+  PreprocessingOptions preprocessing;
+  std::string labels;
   int threads = 0;
   bool json = false;
 };
 
 ExitCode convert(const ConvertOptions& options) {
-  Checkpoint checkpoint = read_model(model_file(options.model), options.architecture);
+  Checkpoint checkpoint =
+      read_model(model_file(options.model), options.architecture, {.prefer_average = !options.no_ema});
+  for (const std::string& note : checkpoint.notes) report(note);
+  const WrittenLayout layout = written_layout_from_name(options.layout);
   const DType dtype = storage_types().at(options.dtype);
   const WeightStore weights = converted(checkpoint.weights, dtype);
   Card& card = checkpoint.card;
   card.precision = precision_name(dtype);
   if (!options.license.empty()) card.license = options.license;
-  if (!options.crop_mode.empty()) card.preprocessing.crop_mode = crop_mode_from_name(options.crop_mode);
+  adjust(card, options.preprocessing, options.labels);
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
   card.check = make_check_vector(card, weights, &pool);
-  write_checkpoint(options.output, card, weights);
+  export_checkpoint(options.output, card, weights, layout);
 
   if (options.json) {
     print_document(nlohmann::ordered_json({{"file", options.output},
                                            {"architecture", card.architecture},
+                                           {"layout", name_of(layout)},
                                            {"precision", card.precision},
                                            {"weight_bytes", weights.bytes()}}));
   } else {
-    print(fmt::format("{}: {} in {}, {}\n", options.output, card.architecture, card.precision,
-                      format_bytes(weights.bytes())));
+    print(fmt::format("{}: {} in {}, layout {}, {}\n", options.output, card.architecture, card.precision,
+                      name_of(layout), format_bytes(weights.bytes())));
   }
   return kDone;
 }
@@ -59,20 +66,26 @@ ExitCode convert(const ConvertOptions& options) {
 
 void add_convert(CLI::App& program, Command& chosen) {
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* command = program.add_subcommand("convert", "Write a model in another precision, with its card");
-  command->add_option("MODEL", options->model, "A model file, or timm weights with --architecture")->required();
-  command->add_option("OUTPUT", options->output, "The file to write")->required();
+  CLI::App* command = program.add_subcommand("convert", "Write a model in another layout or precision, with its card");
+  command->add_option("MODEL", options->model, "A file of weights of any kind and layout, or a folder with one")
+      ->required();
+  command
+      ->add_option("OUTPUT", options->output,
+                   "The file to write (PyTorch's for .pth, .pt and .bin, else safetensors), or a folder (ending in /)")
+      ->required();
   add_architecture_option(*command, options->architecture);
+  command->add_option("--layout", options->layout, "own (default), timm, fb, torchvision or hf")
+      ->check(CLI::IsMember({"own", "timm", "fb", "torchvision", "hf"}))
+      ->type_name("LAYOUT");
+  add_no_ema_option(*command, options->no_ema);
   command->add_option("--dtype", options->dtype, "f32 (default), f16 or bf16")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");
 
   command->add_option("--license", options->license, "Licence of the weights for the card, by its SPDX name")
       ->type_name("NAME");
-  command
-      ->add_option("--crop-mode", options->crop_mode, "How a picture becomes a square, for the card: center or squash")
-      ->check(CLI::IsMember({"center", "squash"}))
-      ->type_name("MODE");
+  add_preprocessing_options(*command, options->preprocessing);
+  add_labels_option(*command, options->labels);
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
   command->footer("Example: convnext convert model.safetensors model-bf16.safetensors --dtype bf16");

@@ -22,6 +22,7 @@ ExitCode main(int argc, char** argv) {
   Command chosen;
   add_list(program, chosen);
   add_info(program, chosen);
+  add_inspect(program, chosen);
   add_init(program, chosen);
   add_verify(program, chosen);
   add_convert(program, chosen);

@@ -19,7 +19,9 @@ namespace {
 struct EmbedOptions {
   std::vector<std::string> inputs;
   ModelOptions model;
+  PreprocessingOptions preprocessing;
   DeviceOptions device;
+  DecodeOptions decode;
   std::string output;
   bool l2 = false;
   bool json = false;
@@ -49,26 +51,28 @@ ExitCode embed(const EmbedOptions& options) {
                                  options.output));
   }
   const fs::path names = fs::path(output).replace_extension(".txt");
-  const Model model = load_model(options.model, options.device);
+  const Model model = adjusted(load_model(options.model, options.device), options.preprocessing);
   ProgressLine progress(Progress("pictures", ProgressLine::is_shown() ? count_inputs(options.inputs) : 0));
   std::optional<NpyRows> rows;
   std::int64_t channels = 0;
   std::int64_t failed = 0;
 
   write_file_atomically(names, [&](const ByteSink& sink) {
-    PictureRunner runner(model, PictureOutput::kPooled, options.device.threads, 0, [&](const PictureResult& result) {
-      if (!result.error.empty()) {
-        progress.clear();
-        report(result.error);
-      } else {
-        if (!rows) rows.emplace(output, channels = static_cast<std::int64_t>(result.values.size()));
-        rows->add(options.l2 ? normalized(result.values)
-                             : std::vector<float>(result.values.begin(), result.values.end()));
-        const std::string line = line_of(result.file);
-        sink(std::as_bytes(std::span(line)));
-      }
-      progress.advance(1);
-    });
+    PictureRunner runner(model, PictureOutput::kPooled, options.device.threads, 0, options.decode,
+                         [&](const PictureResult& result) {
+                           if (!result.error.empty()) {
+                             progress.clear();
+                             report(result.error);
+                           } else {
+                             if (!rows)
+                               rows.emplace(output, channels = static_cast<std::int64_t>(result.values.size()));
+                             rows->add(options.l2 ? normalized(result.values)
+                                                  : std::vector<float>(result.values.begin(), result.values.end()));
+                             const std::string line = line_of(result.file);
+                             sink(std::as_bytes(std::span(line)));
+                           }
+                           progress.advance(1);
+                         });
     add_inputs(options.inputs, runner);
     failed = runner.failed();
     if (!rows) throw Error(ErrorCode::kNotFound, "none of the pictures could be read: nothing was written");
@@ -98,10 +102,12 @@ void add_embed(CLI::App& program, Command& chosen) {
   CLI::App* command = program.add_subcommand("embed", "Write the features of pictures as a NumPy array");
   command->add_option("PICTURE", options->inputs, "Picture files, or folders of them")->required();
   add_model_options(*command, options->model);
+  add_preprocessing_options(*command, options->preprocessing);
   command->add_option("--output", options->output, "The array (pictures, channels); the names go to .txt beside it")
       ->required()
       ->type_name("FILE.npy");
   command->add_flag("--l2", options->l2, "Divide each row by its L2 norm");
+  add_decode_options(*command, options->decode);
   add_device_options(*command, options->device);
   add_json_option(*command, options->json);
   command->footer("Example: convnext embed photos/ --output photos.npy --l2");

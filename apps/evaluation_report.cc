@@ -186,6 +186,8 @@ void add_evaluation_options(CLI::App& command, EvaluationCommand& options) {
                   "A folder of class folders, a folder of shards, or one that holds val, validation or test")
       ->required();
   add_model_options(command, options.model);
+  add_preprocessing_options(command, options.preprocessing);
+  add_labels_option(command, options.labels);
   command.add_flag("--by-index", options.by_index, "Take the classes of the data for the model's in their order");
   command.add_option("--class-map", options.class_map, "A file of lines 'folder label-or-index'")->type_name("FILE");
   command.add_option("--batch-size", options.batch_size, "Pictures at a time (default: as fits)")

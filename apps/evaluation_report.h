@@ -16,6 +16,8 @@ namespace convnext::apps {
 struct EvaluationCommand {
   std::string data;
   ModelOptions model;
+  PreprocessingOptions preprocessing;
+  std::string labels;  // a text file; empty for the model's own
   DeviceOptions device;
   bool by_index = false;
   std::string class_map;

@@ -6,9 +6,11 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "apps/preprocessing_json.h"
 #include "apps/terminal.h"
 #include "model/checkpoint.h"
 #include "model/description.h"
+#include "model/published.h"
 #include "model/registry.h"
 
 namespace convnext::apps {
@@ -70,13 +72,13 @@ Subject subject_of(const InfoOptions& options) {
   return subject;
 }
 
-Json to_json(const Preprocessing& preprocessing) {
-  return {{"resolution", preprocessing.resolution},
-          {"mean", preprocessing.mean},
-          {"std", preprocessing.std},
-          {"interpolation", name_of(preprocessing.interpolation)},
-          {"crop_fraction", preprocessing.crop_fraction},
-          {"crop_mode", name_of(preprocessing.crop_mode)}};
+// What has been published of a registered network.
+std::vector<const PublishedWeights*> weights_of(const Subject& subject) {
+  std::vector<const PublishedWeights*> result;
+  for (const PublishedWeights& weights : published_weights()) {
+    if (weights.architecture == subject.entry->name) result.push_back(&weights);
+  }
+  return result;
 }
 
 Json to_json(const Subject& subject) {
@@ -96,6 +98,7 @@ Json to_json(const Subject& subject) {
                {"stem", name_of(network.stem)},
                {"norm", name_of(network.norm)},
                {"norm_eps", network.norm_eps},
+               {"head_norm_eps", network.head_eps()},
                {"activation", name_of(network.activation)},
                {"layer_scale", network.layer_scale},
                {"grn", network.grn},
@@ -115,10 +118,14 @@ Json to_json(const Subject& subject) {
   json["head_gmac"] = cost.head_gmac;
   json["weight_bytes"] = subject.weight_bytes();
   json["peak_activation_bytes"] = cost.peak_activation_bytes;
-  json["preprocessing"] = to_json(subject.card.preprocessing);
+  json["preprocessing"] = preprocessing_json(subject.card.preprocessing);
   if (subject.is_as_published()) {
     if (subject.entry->top1) json["published_top1"] = *subject.entry->top1;
     if (!subject.entry->published_weights.empty()) json["published_weights"] = subject.entry->published_weights;
+  }
+  if (!subject.checkpoint) {
+    json["published"] = Json::array();
+    for (const PublishedWeights* weights : weights_of(subject)) json["published"].push_back(weights->name);
   }
   if (subject.checkpoint) {
     const Card& card = subject.card;
@@ -187,6 +194,16 @@ void print_subject(const Subject& subject) {
   table.add({network.classes > 0 ? fmt::format("head, {} classes", network.classes) : "head, no classifier", "", "", "",
              format_count(cost.head_params), fmt::format("{:.3f}", cost.head_gmac)});
   print("\n" + table.text());
+
+  const auto published = subject.checkpoint ? std::vector<const PublishedWeights*>() : weights_of(subject);
+  if (published.empty()) return;
+  Table weights({{"published weights"}, {"classes", kRight}, {"pixels", kRight}, {"top-1", kRight}, {"licence"}});
+  for (const PublishedWeights* one : published) {
+    const double top1 = one->top1.timm > 0 ? one->top1.timm : one->top1.published;
+    weights.add({one->name, fmt::format("{}", one->classes), fmt::format("{}", one->preprocessing.resolution),
+                 top1 > 0 ? fmt::format("{:.2f}", top1) : "", one->license});
+  }
+  print("\n" + weights.text());
 }
 
 ExitCode info(const InfoOptions& options) {

@@ -3,11 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "apps/preprocessing_json.h"
 #include "apps/terminal.h"
 #include "model/description.h"
+#include "model/published.h"
 #include "model/registry.h"
 
 namespace convnext::apps {
@@ -15,21 +18,136 @@ namespace {
 
 struct ListOptions {
   std::string filter;
+  bool published = false;
+  bool markdown = false;
   bool json = false;
 };
 
 // A part of the name, or a pattern with * and ?.
-bool matches(const RegistryEntry& entry, const std::string& filter) {
-  if (filter.find_first_of("*?[") != std::string::npos) return ::fnmatch(filter.c_str(), entry.name.c_str(), 0) == 0;
-  return entry.name.find(filter) != std::string::npos;
+bool matches(const std::string& name, const std::string& filter) {
+  if (filter.find_first_of("*?[") != std::string::npos) return ::fnmatch(filter.c_str(), name.c_str(), 0) == 0;
+  return name.find(filter) != std::string::npos;
+}
+
+std::string top1_text(double percent) { return percent > 0 ? fmt::format("{:.2f}", percent) : ""; }
+
+std::string crop_text(const Preprocessing& preprocessing) {
+  const bool is_usual = preprocessing.interpolation == Interpolation::kBicubic;
+  return fmt::format("{} {}{}", preprocessing.crop_fraction, name_of(preprocessing.crop_mode),
+                     is_usual ? "" : fmt::format(", {}", name_of(preprocessing.interpolation)));
+}
+
+nlohmann::ordered_json to_json(const PublishedWeights& weights) {
+  nlohmann::ordered_json row = {
+      {"name", weights.name},       {"architecture", weights.architecture},
+      {"classes", weights.classes}, {"preprocessing", preprocessing_json(weights.preprocessing)},
+      {"license", weights.license}, {"data", training_data(weights)},
+      {"in_timm", weights.in_timm}};
+  const PublishedTop1& top1 = weights.top1;
+  if (top1.published > 0) row["published_top1"] = top1.published;
+  if (top1.timm > 0) row["timm_top1"] = top1.timm;
+  if (top1.at_larger > 0) row["larger"] = {{"resolution", top1.larger_resolution}, {"timm_top1", top1.at_larger}};
+  if (!weights.file.empty()) row["file"] = weights.file;
+  if (const std::string url = file_url(weights); !url.empty()) row["url"] = url;
+  if (!weights.repository.empty()) row["repository"] = weights.repository;
+  return row;
+}
+
+// A table for docs/models.md, one a family.
+class MarkdownTables {
+ public:
+  void add(const PublishedWeights& weights) {
+    const Family family = architecture(weights.architecture).family;
+    if (family != family_) {
+      family_ = family;
+      text_ += fmt::format(
+          "{}### {}\n\n| weights | classes | input | crop | top-1 | timm's | trained on | licence | also as |\n"
+          "|---|---|---|---|---|---|---|---|---|\n",
+          text_.empty() ? "" : "\n", title(family));
+    }
+    const PublishedTop1& top1 = weights.top1;
+    std::string timm = top1_text(top1.timm);
+    if (top1.at_larger > 0) timm += fmt::format(", {:.2f} at {}", top1.at_larger, top1.larger_resolution);
+    text_ += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", link(weights), weights.classes,
+                         input_text(weights.preprocessing), crop_text(weights.preprocessing), top1_text(top1.published),
+                         timm, training_data(weights), weights.license, others(weights));
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  static std::string_view title(Family family) {
+    switch (family) {
+      case Family::kConvNext:
+        return "ConvNeXt";
+      case Family::kConvNextV2:
+        return "ConvNeXt V2";
+      case Family::kConvNextIsotropic:
+        return "Isotropic ConvNeXt";
+      case Family::kDinov3ConvNext:
+        return "DINOv3 and EUPE";
+    }
+    return "";
+  }
+
+  // Mean and deviation are ImageNet's unless this says something else.
+  static std::string input_text(const Preprocessing& preprocessing) {
+    const std::string_view values = preprocessing.mean[0] == 0.5f                ? ", mean 0.5"
+                                    : preprocessing.mean == Preprocessing().mean ? ""
+                                                                                 : ", CLIP's mean";
+    return fmt::format("{}{}", preprocessing.resolution, values);
+  }
+
+  static std::string link(const PublishedWeights& weights) {
+    return weights.in_timm ? fmt::format("[{0}](https://huggingface.co/timm/{0})", weights.name) : weights.name;
+  }
+
+  // The makers' own file, and the repository beside timm's.
+  static std::string others(const PublishedWeights& weights) {
+    const std::string url = file_url(weights);
+    std::string text = url.empty() ? weights.file : fmt::format("[{}]({})", weights.file, url);
+    if (!weights.repository.empty()) {
+      text += fmt::format("{}[{}](https://huggingface.co/{})", text.empty() ? "" : ", ", weights.repository,
+                          weights.repository);
+    }
+    return text;
+  }
+
+  std::optional<Family> family_;
+  std::string text_;
+};
+
+ExitCode list_published(const ListOptions& options) {
+  using enum Table::Align;
+  Table table(
+      {{"name"}, {"classes", kRight}, {"pixels", kRight}, {"crop"}, {"top-1", kRight}, {"licence"}, {"also as"}});
+  auto rows = nlohmann::ordered_json::array();
+  MarkdownTables markdown;
+  for (const PublishedWeights& weights : published_weights()) {
+    if (!matches(weights.name, options.filter)) continue;
+    const PublishedTop1& top1 = weights.top1;
+    rows.push_back(to_json(weights));
+    markdown.add(weights);
+    table.add({weights.name, fmt::format("{}", weights.classes), fmt::format("{}", weights.preprocessing.resolution),
+               crop_text(weights.preprocessing), top1_text(top1.timm > 0 ? top1.timm : top1.published), weights.license,
+               weights.file.empty() ? weights.repository : weights.file});
+  }
+  if (options.json) {
+    print_document(rows);
+  } else if (!rows.empty()) {
+    print(options.markdown ? markdown.text() : table.text());
+  }
+  if (!rows.empty()) return kDone;
+  report(fmt::format("no published weights' name contains '{}'", options.filter));
+  return kFailed;
 }
 
 ExitCode list(const ListOptions& options) {
+  if (options.published) return list_published(options);
   using enum Table::Align;
   Table table({{"name"}, {"parameters", kRight}, {"GMAC", kRight}, {"pixels", kRight}, {"top-1", kRight}, {"weights"}});
   auto rows = nlohmann::ordered_json::array();
   for (const RegistryEntry& entry : registry()) {
-    if (!matches(entry, options.filter)) continue;
+    if (!matches(entry.name, options.filter)) continue;
     const int side = entry.preprocessing.resolution;
     const NetworkCost cost = count_cost(entry.network, side, side);
     nlohmann::ordered_json row = {{"name", entry.name},
@@ -61,8 +179,11 @@ void add_list(CLI::App& program, Command& chosen) {
   auto options = std::make_shared<ListOptions>();
   CLI::App* command = program.add_subcommand("list", "List the networks that have a name");
   command->add_option("FILTER", options->filter, "A part of the name, or a pattern: 'convnextv2_*'");
+  CLI::Option* published =
+      command->add_flag("--published", options->published, "List the weights that have been published instead");
+  command->add_flag("--markdown", options->markdown, "Write tables for a document")->needs(published);
   add_json_option(*command, options->json);
-  command->footer("Example: convnext list v2");
+  command->footer("Example: convnext list v2, or: convnext list --published in22k");
   command->callback([&chosen, options] { chosen = [options] { return list(*options); }; });
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/terminal.h"
 #include "convnext/error.h"
+#include "model/class_matching.h"
 
 namespace convnext::apps {
 namespace fs = std::filesystem;
@@ -44,6 +45,42 @@ std::vector<int> parse_list(const char* option, std::string_view text) {
   }
 }
 
+// "0.5" or "0.485,0.456,0.406".
+std::array<float, 3> parse_colours(const char* option, std::string_view text) {
+  std::array<float, 3> values{};
+  std::size_t count = 0;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (count < values.size()) {
+    const auto [next, error] = std::from_chars(at, end, values[count]);
+    if (error != std::errc() || (next != end && *next != ',')) break;
+    ++count;
+    if (next == end) {
+      if (count == 1) values.fill(values.front());
+      if (count == 1 || count == values.size()) return values;
+      break;
+    }
+    at = next + 1;
+  }
+  throw UsageError(
+      fmt::format("{} takes one number, or three with commas between them, such as 0.485,0.456,0.406; not "
+                  "'{}'",
+                  option, text.substr(0, 80)));
+}
+
+// What CLI11 asks of a check: the message when `read` throws, else nothing.
+template <typename Read>
+auto problem_of(Read read) {
+  return [read](const std::string& text) -> std::string {
+    try {
+      read(text);
+      return {};
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+}
+
 // A word, not a path: what names of models and architectures look like.
 bool looks_like_name(const std::string& text) { return text.find_first_of("/.\\") == std::string::npos; }
 
@@ -79,10 +116,15 @@ CLI::Option& add_model_options(CLI::App& command, ModelOptions& options) {
   CLI::Option* model =
       command
           .add_option("--model", options.model,
-                      "A .safetensors file, a run folder, or a name looked for in $CONVNEXT_MODELS and ./models")
+                      "A file of weights, a folder with one, or a name looked for in $CONVNEXT_MODELS and ./models")
           ->type_name("MODEL");
   add_architecture_option(command, options.architecture);
   return *model;
+}
+
+void add_no_ema_option(CLI::App& command, bool& no_ema) {
+  command.add_flag("--no-ema", no_ema,
+                   "Of a training checkpoint that holds both, take the weights and not their moving average");
 }
 
 void add_threads_option(CLI::App& command, int& threads) {
@@ -96,6 +138,14 @@ void add_device_options(CLI::App& command, DeviceOptions& options) {
       ->check(device_problem)
       ->type_name("DEVICE");
   add_threads_option(command, options.threads);
+}
+
+void add_decode_options(CLI::App& command, DecodeOptions& options) {
+  command.add_flag("--exif-orientation", options.exif_orientation,
+                   "Turn pictures upright as their EXIF data say (the published networks were measured without)");
+  command.add_option("--max-pixels", options.max_pixels, "Refuse pictures of more pixels (default: Pillow's limit)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
 }
 
 void add_network_options(CLI::App& command, NetworkOptions& options) {
@@ -123,6 +173,62 @@ NetworkOverrides NetworkOptions::overrides() const {
   overrides.classes = classes;
   overrides.input_channels = input_channels;
   return overrides;
+}
+
+void add_preprocessing_options(CLI::App& command, PreprocessingOptions& options) {
+  add_resolution_option(command, options.resolution);
+  command
+      .add_option("--crop-fraction", options.crop_fraction,
+                  "Part of the resized side that the crop keeps, above 0 and up to 1")
+      ->type_name("X");
+  command.add_option("--crop-mode", options.crop_mode, "How a picture becomes a square: center, squash, ...")
+      ->check(problem_of(crop_mode_from_name))
+      ->type_name("MODE");
+  command
+      .add_option("--pipeline", options.pipeline,
+                  "Whose arithmetic prepares pictures: timm (Pillow's resize), torchvision or transformers")
+      ->check(problem_of(pixel_pipeline_from_name))
+      ->type_name("NAME");
+  command.add_option("--interpolation", options.interpolation, "Filter of the resize: bicubic, bilinear, ...")
+      ->check(problem_of(interpolation_from_name))
+      ->type_name("FILTER");
+  command.add_option("--mean", options.mean, "Mean of the pixels, one value or one each for red, green and blue")
+      ->type_name("LIST");
+  command.add_option("--std", options.std, "Deviation of the pixels, likewise")->type_name("LIST");
+}
+
+void add_labels_option(CLI::App& command, std::string& labels) {
+  command.add_option("--labels", labels, "A text file with the name of each class, one a line, in their order")
+      ->type_name("FILE");
+}
+
+Preprocessing PreprocessingOptions::applied_to(Preprocessing preprocessing) const try {
+  if (resolution) preprocessing.resolution = *resolution;
+  if (crop_fraction) preprocessing.crop_fraction = *crop_fraction;
+  if (!crop_mode.empty()) preprocessing.crop_mode = crop_mode_from_name(crop_mode);
+  if (!pipeline.empty()) preprocessing.pipeline = pixel_pipeline_from_name(pipeline);
+  if (!interpolation.empty()) preprocessing.interpolation = interpolation_from_name(interpolation);
+  if (!mean.empty()) preprocessing.mean = parse_colours("--mean", mean);
+  if (!std.empty()) preprocessing.std = parse_colours("--std", std);
+  validate(preprocessing, "the options of preprocessing");
+  return preprocessing;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+Model adjusted(const Model& model, const PreprocessingOptions& preprocessing, const std::string& labels) {
+  const Model prepared = model.with_preprocessing(preprocessing.applied_to(model.preprocessing()));
+  if (labels.empty()) return prepared;
+  std::vector<std::string> names = read_labels(labels);
+  check_label_count(names, model.classes(), fmt::format("'{}'", labels));
+  return prepared.with_labels(std::move(names));
+}
+
+void adjust(Card& card, const PreprocessingOptions& preprocessing, const std::string& labels) {
+  card.preprocessing = preprocessing.applied_to(card.preprocessing);
+  if (labels.empty()) return;
+  card.labels = read_labels(labels);
+  check_label_count(card.labels, class_count(card.network), fmt::format("'{}'", labels));
 }
 
 const RegistryEntry& architecture_named(const std::string& name) try {
@@ -156,7 +262,8 @@ FileOrArchitecture model_file_or_architecture(const std::string& model) {
   try {
     const fs::path file = find_model_file(model, installed_models());
     // A folder of that name may hold anything.
-    if (!fs::is_directory(file) || fs::exists(file / "model.safetensors")) return file;
+    weights_file(file);
+    return file;
   } catch (const Error&) {
   }
   return entry;
@@ -171,9 +278,9 @@ std::string model_or_shipped(const ModelOptions& options) {
   return kShippedModel;
 }
 
-Checkpoint read_model(const fs::path& file, const std::string& architecture) {
+Checkpoint read_model(const fs::path& file, const std::string& architecture, const TensorFileOptions& file_options) {
   if (!architecture.empty()) architecture_named(architecture);
-  return read_checkpoint(file, architecture);
+  return read_checkpoint(file, architecture, file_options);
 }
 
 void require_cpu(const DeviceOptions& options) {

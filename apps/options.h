@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "apps/exit_code.h"
+#include "convnext/image.h"
 #include "convnext/model.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
@@ -35,6 +36,9 @@ struct ModelOptions {
 CLI::Option& add_model_options(CLI::App& command, ModelOptions& options);
 void add_architecture_option(CLI::App& command, std::string& architecture);
 
+// --no-ema: of a training checkpoint that holds both, the weights and not their moving average.
+void add_no_ema_option(CLI::App& command, bool& no_ema);
+
 // --device and --threads
 struct DeviceOptions {
   std::string device = "cpu";
@@ -44,6 +48,9 @@ void add_device_options(CLI::App& command, DeviceOptions& options);
 void add_threads_option(CLI::App& command, int& threads);
 // Throws Error (kUnsupported) for any other device: there is no silent fall back.
 void require_cpu(const DeviceOptions& options);
+
+// --exif-orientation and --max-pixels, for commands that read pictures.
+void add_decode_options(CLI::App& command, DecodeOptions& options);
 
 // --depths --dims --kernel-size --patch-size --classes --input-channels: a network between the registered ones.
 struct NetworkOptions {
@@ -61,6 +68,30 @@ void add_network_options(CLI::App& command, NetworkOptions& options);
 
 // --resolution, in the range that a card may hold.
 void add_resolution_option(CLI::App& command, std::optional<int>& resolution);
+
+// --resolution --crop-fraction --crop-mode --interpolation --mean --std: what a card says of pictures, said otherwise.
+struct PreprocessingOptions {
+  std::optional<int> resolution;
+  std::optional<double> crop_fraction;
+  std::string crop_mode;
+  std::string pipeline;
+  std::string interpolation;
+  std::string mean;  // "0.5", or one value for each colour: "0.485,0.456,0.406"
+  std::string std;
+
+  // `preprocessing` with these in place. Throws UsageError.
+  Preprocessing applied_to(Preprocessing preprocessing) const;
+};
+void add_preprocessing_options(CLI::App& command, PreprocessingOptions& options);
+
+// --labels: a text file with a label a line.
+void add_labels_option(CLI::App& command, std::string& labels);
+
+// The model for pictures prepared so, with the labels of that file where there is one. Throws UsageError, and Error for
+// a file that does not have a label for each class.
+Model adjusted(const Model& model, const PreprocessingOptions& preprocessing, const std::string& labels = {});
+// The same for a card.
+void adjust(Card& card, const PreprocessingOptions& preprocessing, const std::string& labels = {});
 
 // The registered network of that name. Throws UsageError with the nearest names.
 const RegistryEntry& architecture_named(const std::string& name);
@@ -80,7 +111,8 @@ FileOrArchitecture model_file_or_architecture(const std::string& model);
 std::string model_or_shipped(const ModelOptions& options);
 
 // read_checkpoint(), with --architecture checked first.
-Checkpoint read_model(const std::filesystem::path& file, const std::string& architecture);
+Checkpoint read_model(const std::filesystem::path& file, const std::string& architecture,
+                      const TensorFileOptions& file_options = {});
 
 // A model ready to run on the chosen device.
 Model load_model(const ModelOptions& options, const DeviceOptions& device);

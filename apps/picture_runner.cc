@@ -23,10 +23,12 @@ std::size_t fitting_batch(const Model& model) {
 
 }  // namespace
 
-PictureRunner::PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size, Take take)
+PictureRunner::PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size,
+                             const DecodeOptions& decode_options, Take take)
     : model_(model),
       output_(output),
       take_(std::move(take)),
+      decode_options_(decode_options),
       pool_(threads == 0 ? available_threads() : threads),
       context_(model, pool_),
       batch_size_(batch_size == 0 ? fitting_batch(model) : static_cast<std::size_t>(batch_size)) {}
@@ -46,7 +48,7 @@ void PictureRunner::decode(Entry& entry) const {
   if (!entry.error.empty()) return;
   Image image;
   try {
-    image = open_picture(entry.picture);
+    image = open_picture(entry.picture, decode_options_);
   } catch (const Error& error) {
     entry.error = error.what();
     return;

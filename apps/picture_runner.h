@@ -31,7 +31,8 @@ class PictureRunner {
   using Take = std::function<void(const PictureResult&)>;
 
   // `threads` and `batch_size` 0: as fits the machine and the model.
-  PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size, Take take);
+  PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size,
+                const DecodeOptions& decode_options, Take take);
 
   // Takes one picture; runs the batch when it is full.
   void add(PictureFile picture, int target = 0);
@@ -56,6 +57,7 @@ class PictureRunner {
   const Model& model_;
   PictureOutput output_;
   Take take_;
+  DecodeOptions decode_options_;
   ThreadPool pool_;
   Context context_;
   std::size_t batch_size_;

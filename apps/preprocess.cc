@@ -18,7 +18,11 @@ namespace {
 struct PreprocessOptions {
   std::string picture;
   ModelOptions model;
+  PreprocessingOptions preprocessing;
+  DecodeOptions decode;
   std::string output;
+  std::string decoded;
+  std::string resized;
   bool json = false;
 };
 
@@ -39,14 +43,29 @@ Preprocessing preprocessing_of(const ModelOptions& options) {
   return checkpoint.card.preprocessing;
 }
 
+// (height, width, 3)
+ConstTensorView pixels_of(const Image& image) {
+  const Shape shape = {image.height, image.width, 3};
+  return {.data = reinterpret_cast<const std::byte*>(image.pixels.data()),
+          .dtype = DType::kU8,
+          .layout = Layout::kRowMajor,
+          .shape = shape,
+          .strides = contiguous_strides(shape)};
+}
+
 ExitCode preprocess(const PreprocessOptions& options) {
-  const Preprocessing preprocessing = preprocessing_of(options.model);
-  const Image image = Image::open(options.picture);
+  const Preprocessing preprocessing = options.preprocessing.applied_to(preprocessing_of(options.model));
+  const Image image = Image::open(options.picture, options.decode);
   const Tensor tensor = convnext::preprocess(image, preprocessing);
   ConstTensorView view = tensor.view();
   view.shape.insert(view.shape.begin(), 1);
   view.strides = contiguous_strides(view.shape);
   write_npy(options.output, view);
+  if (!options.decoded.empty()) write_npy(options.decoded, pixels_of(image));
+  if (!options.resized.empty()) {
+    const Image resized = resize_and_crop(image, preprocessing);
+    write_npy(options.resized, pixels_of(resized));
+  }
 
   if (options.json) {
     print_document(nlohmann::ordered_json({{"output", options.output}, {"shape", view.shape}}));
@@ -64,9 +83,15 @@ void add_preprocess(CLI::App& program, Command& chosen) {
   CLI::App* command = program.add_subcommand("preprocess", "Write the tensor that a network is given for a picture");
   command->add_option("PICTURE", options->picture, "A picture file")->required();
   add_model_options(*command, options->model).description("A model file, or a registered name");
+  add_preprocessing_options(*command, options->preprocessing);
   command->add_option("--output", options->output, "The array (1, 3, height, width), float32")
       ->required()
       ->type_name("FILE.npy");
+  command->add_option("--decoded", options->decoded, "Write the decoded picture too: (height, width, 3), uint8")
+      ->type_name("FILE.npy");
+  command->add_option("--resized", options->resized, "Write what is normalised too: (height, width, 3), uint8")
+      ->type_name("FILE.npy");
+  add_decode_options(*command, options->decode);
   add_json_option(*command, options->json);
   command->footer("Example: convnext preprocess cat.jpg --model convnext_tiny --output cat.npy");
   command->callback([&chosen, options] { chosen = [options] { return preprocess(*options); }; });

@@ -59,6 +59,11 @@ class Model {
   // message names the first key that does not fit, with both shapes).
   static Model load(const std::filesystem::path& path, const LoadOptions& options = {});
 
+  // The same weights, nothing copied, for pictures prepared in another way, or with other names for the classes (one a
+  // class, or none). Throws Error: a value out of range, or another number of labels.
+  Model with_preprocessing(const Preprocessing& preprocessing) const;
+  Model with_labels(std::vector<std::string> labels) const;
+
   // The `top_k` most probable classes, best first. Resizes, crops and normalises as the card says.
   std::vector<Prediction> classify(const Image& image, int top_k = 5) const;
   // Pooled features after the final norm, (channels,): timm's forward_head(pre_logits=True).

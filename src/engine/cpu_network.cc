@@ -41,10 +41,12 @@ class Packer {
   Packer(Isa isa, const ConvNextConfig& config, const WeightStore& weights)
       : isa_(isa), config_(config), weights_(weights) {}
 
-  PackedNorm norm(const std::string& name, int channels) const {
+  PackedNorm norm(const std::string& name, int channels) const { return norm(name, channels, config_.norm_eps); }
+
+  PackedNorm norm(const std::string& name, int channels, double eps) const {
     const Values weight(weights_, name + ".weight");
-    if (config_.norm != Norm::kLayerNorm) return pack_norm(isa_, config_.norm, config_.norm_eps, channels, weight, {});
-    return pack_norm(isa_, config_.norm, config_.norm_eps, channels, weight, Values(weights_, name + ".bias"));
+    if (config_.norm != Norm::kLayerNorm) return pack_norm(isa_, config_.norm, eps, channels, weight, {});
+    return pack_norm(isa_, config_.norm, eps, channels, weight, Values(weights_, name + ".bias"));
   }
 
   PackedLinear linear(const std::string& name, int inputs, int outputs, std::span<const float> scale = {}) const {
@@ -115,7 +117,8 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
   for (int i = 0; i < config.stages(); ++i) network.stages.push_back(packer.stage(i));
 
   const int channels = config.dims.back();
-  network.head_norm = packer.norm(config.head == Head::kNormPool ? "norm_pre" : "head.norm", channels);
+  network.head_norm =
+      packer.norm(config.head == Head::kNormPool ? "norm_pre" : "head.norm", channels, config.head_eps());
   if (config.head == Head::kMlp) {
     network.head_hidden = packer.linear("head.pre_logits.fc", channels, config.head_hidden);
   }

@@ -47,7 +47,7 @@ ConstTensorView as_batch(const Tensor& tensor) {
 
 struct Model::State {
   Card card;
-  std::unique_ptr<Executable> executable;
+  std::shared_ptr<const Executable> executable;
   std::string isa;
 };
 
@@ -76,6 +76,24 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
   state->executable = backend->compile(checkpoint.card.network, checkpoint.weights, Precision::kFp32);
   state->card = std::move(checkpoint.card);
   state->isa = backend->name();
+  return Model(std::move(state));
+}
+
+Model Model::with_preprocessing(const Preprocessing& preprocessing) const {
+  try {
+    validate(preprocessing, "the preprocessing");
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInvalidArgument, error.what());
+  }
+  auto state = std::make_shared<State>(*state_);
+  state->card.preprocessing = preprocessing;
+  return Model(std::move(state));
+}
+
+Model Model::with_labels(std::vector<std::string> labels) const {
+  check_label_count(labels, classes(), fmt::format("this {}", architecture()));
+  auto state = std::make_shared<State>(*state_);
+  state->card.labels = std::move(labels);
   return Model(std::move(state));
 }
 

@@ -60,7 +60,7 @@ class ReferenceExecutable : public Executable {
   Affine load(const WeightStore& weights, const std::string& name);
   std::vector<float> load_tensor(const WeightStore& weights, const std::string& name);
   Map convolve(const ConvolutionShape& shape, const MapSize& size, const Map& in, const Affine& op) const;
-  void normalise(int channels, const Affine& op, std::span<float> rows) const;
+  void normalise(int channels, double eps, const Affine& op, std::span<float> rows) const;
   static Map apply_linear(int inputs, int outputs, const Map& in, const Affine& op);
   Map run_stem(const Geometry& geometry, const float* picture) const;
   void run_block(const Block& block, int stage, const MapSize& size, Map& map) const;
@@ -127,8 +127,8 @@ Map ReferenceExecutable::convolve(const ConvolutionShape& shape, const MapSize& 
   return out;
 }
 
-void ReferenceExecutable::normalise(int channels, const Affine& op, std::span<float> rows) const {
-  ref::norm(config_.norm, config_.norm_eps, channels, rows, op.weight, op.bias, rows);
+void ReferenceExecutable::normalise(int channels, double eps, const Affine& op, std::span<float> rows) const {
+  ref::norm(config_.norm, eps, channels, rows, op.weight, op.bias, rows);
 }
 
 Map ReferenceExecutable::apply_linear(int inputs, int outputs, const Map& in, const Affine& op) {
@@ -146,7 +146,7 @@ Map ReferenceExecutable::run_stem(const Geometry& geometry, const float* picture
     if (config_.stem == Stem::kOverlapAct) ref::activation(config_.activation, map);
     map = convolve(shape.convolutions[1], geometry.stem_middle, map, stem_[1]);
   }
-  if (stem_norm_) normalise(config_.dims.front(), *stem_norm_, map);
+  if (stem_norm_) normalise(config_.dims.front(), config_.norm_eps, *stem_norm_, map);
   return map;
 }
 
@@ -157,7 +157,7 @@ void ReferenceExecutable::run_block(const Block& block, int stage, const MapSize
   Map branch(map.size());
   ref::depthwise(config_.kernel_sizes[i], size.height, size.width, channels, map, block.depthwise.weight,
                  block.depthwise.bias, branch);
-  normalise(channels, block.norm, branch);
+  normalise(channels, config_.norm_eps, block.norm, branch);
   Map hidden = apply_linear(channels, hidden_channels, branch, block.expand);
   ref::activation(config_.activation, hidden);
   if (config_.grn) ref::grn(hidden_channels, block.grn.weight, block.grn.bias, hidden);
@@ -171,9 +171,9 @@ void ReferenceExecutable::run_block(const Block& block, int stage, const MapSize
 Map ReferenceExecutable::run_head(Map map) const {
   const int channels = config_.dims.back();
   Map pooled(static_cast<std::size_t>(channels));
-  if (config_.head == Head::kNormPool) normalise(channels, head_norm_, map);
+  if (config_.head == Head::kNormPool) normalise(channels, config_.head_eps(), head_norm_, map);
   ref::average_pool(channels, map, pooled);
-  if (config_.head != Head::kNormPool) normalise(channels, head_norm_, pooled);
+  if (config_.head != Head::kNormPool) normalise(channels, config_.head_eps(), head_norm_, pooled);
   if (config_.head == Head::kMlp) {
     pooled = apply_linear(channels, config_.head_hidden, pooled, *head_hidden_);
     ref::activation(Activation::kGelu, pooled);
@@ -191,7 +191,7 @@ void ReferenceExecutable::run(const ConstTensorView& input, const OutputViews& o
     for (std::size_t i = 0; i < stages_.size(); ++i) {
       const int channels = config_.dims[i];
       if (i > 0) {
-        normalise(config_.dims[i - 1], stages_[i].downsample_norm, map);
+        normalise(config_.dims[i - 1], config_.norm_eps, stages_[i].downsample_norm, map);
         map = convolve(downsample_shape(config_, static_cast<int>(i)), geometry.stages[i - 1], map,
                        stages_[i].downsample);
       }

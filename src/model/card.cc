@@ -28,6 +28,7 @@ void visit_fields(Config& config, const Visit& visit) {
   visit("stem_norm", config.stem_norm);
   visit("norm", config.norm);
   visit("norm_eps", config.norm_eps);
+  visit("head_norm_eps", config.head_norm_eps);
   visit("activation", config.activation);
   visit("conv_mlp", config.conv_mlp);
   visit("layer_scale", config.layer_scale);
@@ -175,30 +176,21 @@ Json network_to_json(const NetworkConfig& network, const NetworkConfig& base) {
 }
 
 Json preprocessing_to_json(const Preprocessing& preprocessing) {
-  return {{"resolution", preprocessing.resolution},
-          {"mean", preprocessing.mean},
-          {"std", preprocessing.std},
-          {"interpolation", std::string(name_of(preprocessing.interpolation))},
-          {"crop_fraction", preprocessing.crop_fraction},
-          {"crop_mode", std::string(name_of(preprocessing.crop_mode))}};
-}
-
-void validate_preprocessing(const Preprocessing& preprocessing, const std::string& where) {
-  const bool deviations = std::ranges::all_of(preprocessing.std, [](float value) { return value > 0 && value < 1e6f; });
-  const bool means = std::ranges::all_of(preprocessing.mean, [](float value) { return std::abs(value) < 1e6f; });
-  if (preprocessing.resolution < 1 || preprocessing.resolution > 16384 || !deviations || !means ||
-      !(preprocessing.crop_fraction > 0 && preprocessing.crop_fraction <= 1)) {
-    throw Error(ErrorCode::kDamaged,
-                fmt::format("{}: expected a resolution of 1 to 16384, finite means, deviations above "
-                            "0 and a crop fraction above 0 and up to 1",
-                            where));
-  }
+  Json json = {{"resolution", preprocessing.resolution},
+               {"mean", preprocessing.mean},
+               {"std", preprocessing.std},
+               {"interpolation", std::string(name_of(preprocessing.interpolation))},
+               {"crop_fraction", preprocessing.crop_fraction},
+               {"crop_mode", std::string(name_of(preprocessing.crop_mode))}};
+  if (preprocessing.pipeline != PixelPipeline::kTimm) json["pipeline"] = name_of(preprocessing.pipeline);
+  return json;
 }
 
 Preprocessing preprocessing_from_json(const Json& json, const std::string& where) {
   Preprocessing preprocessing;
   std::string interpolation(name_of(preprocessing.interpolation));
   std::string crop_mode(name_of(preprocessing.crop_mode));
+  std::string pipeline(name_of(preprocessing.pipeline));
   Reader reader(json, where);
   reader.required("resolution", preprocessing.resolution);
   reader.required("mean", preprocessing.mean);
@@ -206,10 +198,12 @@ Preprocessing preprocessing_from_json(const Json& json, const std::string& where
   reader.required("interpolation", interpolation);
   reader.required("crop_fraction", preprocessing.crop_fraction);
   reader.required("crop_mode", crop_mode);
+  reader.optional("pipeline", pipeline);
   reader.refuse_unknown();
   preprocessing.interpolation = interpolation_from_name(interpolation);
   preprocessing.crop_mode = crop_mode_from_name(crop_mode);
-  validate_preprocessing(preprocessing, where);
+  preprocessing.pipeline = pixel_pipeline_from_name(pipeline);
+  validate(preprocessing, where);
   return preprocessing;
 }
 
@@ -236,6 +230,23 @@ Json parse(std::string_view text, std::string_view source) {
 }
 
 }  // namespace
+
+void validate(const Preprocessing& preprocessing, const std::string& where) {
+  const bool deviations = std::ranges::all_of(preprocessing.std, [](float value) { return value > 0 && value < 1e6f; });
+  const bool means = std::ranges::all_of(preprocessing.mean, [](float value) { return std::abs(value) < 1e6f; });
+  if (preprocessing.resolution < 1 || preprocessing.resolution > 16384 || !deviations || !means ||
+      !(preprocessing.crop_fraction > 0 && preprocessing.crop_fraction <= 1)) {
+    throw Error(ErrorCode::kDamaged,
+                fmt::format("{}: expected a resolution of 1 to 16384, finite means, deviations above "
+                            "0 and a crop fraction above 0 and up to 1",
+                            where));
+  }
+}
+
+void check_label_count(const std::vector<std::string>& labels, int classes, const std::string& where) {
+  if (labels.empty() || labels.size() == static_cast<std::size_t>(classes)) return;
+  throw Error(ErrorCode::kMismatch, fmt::format("{} has {} labels for {} classes", where, labels.size(), classes));
+}
 
 std::string card_to_json(const Card& card) {
   Json json;
@@ -285,10 +296,7 @@ Card card_from_json(std::string_view text, std::string_view source) {
   if (const Json* check = reader.member("check")) card.check = check_from_json(*check, reader.where("check"));
   reader.refuse_unknown();
 
-  if (!card.labels.empty() && static_cast<int>(card.labels.size()) != class_count(card.network)) {
-    throw Error(ErrorCode::kMismatch,
-                fmt::format("{} has {} labels for {} classes", where, card.labels.size(), class_count(card.network)));
-  }
+  check_label_count(card.labels, class_count(card.network), where);
   return card;
 }
 

@@ -3,57 +3,138 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
+#include <span>
 
 #include "convnext/error.h"
+#include "io/file.h"
+#include "io/pytorch.h"
 #include "io/safetensors.h"
-#include "model/layouts.h"
+#include "model/card_sources.h"
 #include "model/registry.h"
-#include "model/tensors.h"
 
 namespace convnext {
 namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kModelFile = "model.safetensors";
+// As the hubs call the weights of a folder, the preferred first.
+constexpr std::string_view kWeightsFiles[] = {
+    kModelFile,
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+};
+constexpr std::string_view kWeightsEndings[] = {".safetensors", ".pth", ".pt", ".bin", ".pth.tar"};
+constexpr std::string_view kPytorchEndings[] = {".pth", ".pt", ".bin"};
 
-fs::path weights_file(const fs::path& path) {
-  std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) return path;
-  const fs::path file = path / kModelFile;
-  if (!fs::exists(file, ignored)) {
-    throw Error(ErrorCode::kNotFound, fmt::format("the folder '{}' holds no {}", path.string(), kModelFile));
+bool ends_with_any(std::string_view name, std::span<const std::string_view> endings) {
+  return std::ranges::any_of(endings, [name](std::string_view ending) { return name.ends_with(ending); });
+}
+
+// Nothing but the weights of a network, or several: then nobody knows which are meant.
+fs::path only_weights_file(const fs::path& folder) {
+  constexpr std::size_t kShown = 4;
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::error_code ignored;
+    if (ends_with_any(name, kWeightsEndings) && entry->is_regular_file(ignored)) names.push_back(name);
   }
-  return file;
+  if (error) {
+    throw Error(ErrorCode::kIo, fmt::format("cannot read the folder '{}': {}", folder.string(), error.message()));
+  }
+  if (names.empty()) {
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("the folder '{}' holds no {}, nor any other file of weights", folder.string(), kModelFile));
+  }
+  std::ranges::sort(names);
+  if (names.size() > 1) {
+    const std::size_t count = names.size();
+    names.resize(std::min(count, kShown));
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("the folder '{}' holds no {} but {} files of weights: say which ({}{})", folder.string(),
+                            kModelFile, count, fmt::join(names, ", "), count > kShown ? ", ..." : ""));
+  }
+  return folder / names.front();
 }
 
-// A card for a file that has none: the registered defaults, with what the tensors' shapes tell.
-Card default_card(const RegistryEntry& entry, const WeightStore& weights) {
-  Card card;
-  card.architecture = entry.name;
-  card.network = entry.network;
-  card.preprocessing = entry.preprocessing;
-  std::visit(
-      [&weights](ConvNextConfig& config) {
-        if (weights.contains("head.fc.weight")) {
-          const Shape& shape = weights.at("head.fc.weight").shape;
-          if (!shape.empty()) config.classes = static_cast<int>(std::min<std::int64_t>(shape[0], 1'000'000));
-        } else {
-          config.classes = 0;
-        }
-        if (weights.contains("stem.0.weight")) {
-          const Shape& shape = weights.at("stem.0.weight").shape;
-          if (shape.size() == 4) config.input_channels = static_cast<int>(std::min<std::int64_t>(shape[1], 64));
-        }
-      },
-      card.network);
-  validate(card.network);
-  return card;
+std::string_view stored_precision(const RecognizedWeights& weights) {
+  return weights.tensors.empty() ? "fp32" : precision_name(weights.tensors.begin()->second.view.dtype);
 }
 
-std::string_view stored_precision(const WeightStore& weights) {
-  return weights.all().empty() ? "fp32" : precision_name(weights.all().begin()->second.dtype);
+void require_convnext(const RecognizedWeights& weights, const std::string& source) {
+  if (weights.is_convnext()) return;
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string_view> names;
+  for (const auto& [key, view] : weights.unexpected) {
+    if (names.size() < kShown) names.push_back(key);
+  }
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("'{}' holds no block of a ConvNeXt under any name that is known{}", source,
+                          names.empty() ? "" : fmt::format("; it holds {}, ...", fmt::join(names, ", "))));
+}
+
+// Throws Error (kMismatch) with the first tensor that does not fit and `advice`.
+void require_fit(const RecognizedWeights& weights, const NetworkConfig& network, const std::string& source,
+                 std::string_view advice = {}) {
+  const std::vector<Misfit> misfits = find_misfits(weights, network);
+  if (misfits.empty()) return;
+  throw Error(ErrorCode::kMismatch,
+              fmt::format("'{}': {}{}{}", source, misfits.front().message(),
+                          misfits.size() == 1 ? ""
+                                              : fmt::format(", and {} more do not fit ('convnext inspect' lists "
+                                                            "them)",
+                                                            misfits.size() - 1),
+                          advice));
+}
+
+// The network that a user named, with what its tensors say of classes and channels.
+ConvNextConfig as_named(const ConvNextConfig& inferred, const RegistryEntry& named, const RecognizedWeights& weights,
+                        const std::string& source) {
+  const ConvNextConfig network = named_network(named, inferred);
+  require_fit(weights, network, source,
+              fmt::format("; by its tensors the network has depths {} and widths {}: leave --architecture {} out",
+                          fmt::join(inferred.depths, ","), fmt::join(inferred.dims, ","), named.name));
+  return network;
+}
+
+// DINOv3's networks have the tensors of others, but only they are published under these names. Empty where names do not
+// tell, or no registered network has the shape.
+std::string_view dinov3_by_names(const RecognizedWeights& weights, const ConvNextConfig& network) {
+  const bool says_so = weights.layout == WeightLayout::kHfDinov3 ||
+                       (weights.layout == WeightLayout::kFb && weights.passed_over.contains("norms.3.weight"));
+  if (!says_so) return {};
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.family == Family::kDinov3ConvNext && entry.network == NetworkConfig(network)) return entry.name;
+  }
+  return {};
+}
+
+std::map<std::string, std::string> metadata_of(const Card& card) {
+  return {{"format", "pt"}, {std::string(kCardKey), card_to_json(card)}};
+}
+
+// The JSON files that a layout's library wants beside the weights, by their names.
+std::map<std::string, std::string> files_beside(const Card& card, WrittenLayout layout) {
+  switch (layout) {
+    case WrittenLayout::kTimm:
+      return {{"config.json", timm_config_json(card)}};
+    case WrittenLayout::kHf:
+      return {{"config.json", transformers_config_json(card)},
+              {"preprocessor_config.json", transformers_preprocessor_json(card)}};
+    case WrittenLayout::kOwn:
+    case WrittenLayout::kFb:
+    case WrittenLayout::kTorchvision:
+      break;
+  }
+  return {};
 }
 
 }  // namespace
@@ -69,37 +150,97 @@ std::string_view precision_name(DType dtype) {
   }
 }
 
-Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_name) {
-  Checkpoint checkpoint;
-  checkpoint.path = weights_file(path);
-  const std::string source = checkpoint.path.string();
-  const SafetensorsFile file = SafetensorsFile::open(checkpoint.path);
-  checkpoint.weights = import_weights(file, source);
-
-  const RegistryEntry* named = architecture_name.empty() ? nullptr : &architecture(architecture_name);
-  const auto card = file.metadata().find(std::string(kCardKey));
-  if (card != file.metadata().end()) {
-    checkpoint.has_card = true;
-    checkpoint.card = card_from_json(card->second, source);
-    if (named && named->name != checkpoint.card.architecture) {
-      throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its card, not a {}: leave --architecture out",
-                                                    source, checkpoint.card.architecture, named->name));
-    }
-  } else if (named) {
-    checkpoint.card = default_card(*named, checkpoint.weights);
-    checkpoint.card.precision = stored_precision(checkpoint.weights);
-  } else {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("'{}' has no card that says which network it is: name it with --architecture", source));
+fs::path weights_file(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) return path;
+  for (const std::string_view name : kWeightsFiles) {
+    if (fs::exists(path / name, ignored)) return path / name;
   }
-  check_weights(checkpoint.weights, checkpoint.card.network, source);
+  return only_weights_file(path);
+}
+
+ConvNextConfig named_network(const RegistryEntry& named, const ConvNextConfig& inferred) {
+  auto network = std::get<ConvNextConfig>(named.network);
+  network.classes = inferred.classes;
+  network.input_channels = inferred.input_channels;
+  validate(network);
+  return network;
+}
+
+CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture_name) {
+  const std::string source = file.path.string();
+  const RegistryEntry* named = architecture_name.empty() ? nullptr : &architecture(architecture_name);
+  CheckpointCard result;
+  result.notes = notes_on(weights);
+  if (const auto card = file.metadata.find(std::string(kCardKey)); card != file.metadata.end()) {
+    result.has_card = true;
+    result.card = card_from_json(card->second, source);
+    if (named && named->name != result.card.architecture) {
+      throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its card, not a {}: leave --architecture out",
+                                                    source, result.card.architecture, named->name));
+    }
+    return result;
+  }
+  require_convnext(weights, source);
+  ConvNextConfig network = infer_network(weights, source, result.notes);
+  if (named) network = as_named(network, *named, weights, source);
+  const std::string_view told = named ? std::string_view(named->name) : dinov3_by_names(weights, network);
+  FoundCard found = find_card(file.path, network, told);
+  if (!named && !told.empty()) found.origins["architecture"] = "the tensors' names";
+  result.card = std::move(found.card);
+  result.origins = std::move(found.origins);
+  std::ranges::move(found.notes, std::back_inserter(result.notes));
+  result.card.precision = stored_precision(weights);
+  for (const char* value : {"stem", "patch_size", "norm", "layer_scale", "grn", "head", "precision"}) {
+    result.origins.try_emplace(value, "the tensors");
+  }
+  result.origins.try_emplace("head_norm_eps", result.origins["norm_eps"]);
+  return result;
+}
+
+Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_name, const TensorFileOptions& options) {
+  const TensorFile file = open_tensor_file(weights_file(path), options);
+  const RecognizedWeights weights = recognize(file.tensors);
+  CheckpointCard described = card_of(file, weights, architecture_name);
+  require_fit(weights, described.card.network, file.path.string());
+
+  Checkpoint checkpoint;
+  checkpoint.path = file.path;
+  checkpoint.layout = weights.layout;
+  checkpoint.weights = import_weights(weights, described.card.network, file.owners);
+  checkpoint.card = std::move(described.card);
+  checkpoint.has_card = described.has_card;
+  checkpoint.origins = std::move(described.origins);
+  checkpoint.notes = file.notes;
+  std::ranges::move(described.notes, std::back_inserter(checkpoint.notes));
   return checkpoint;
 }
 
 void write_checkpoint(const fs::path& path, const Card& card, const WeightStore& weights) {
   check_weights(weights, card.network, path.string());
-  std::map<std::string, ConstTensorView> tensors(weights.all().begin(), weights.all().end());
-  write_safetensors(path, tensors, {{"format", "pt"}, {std::string(kCardKey), card_to_json(card)}});
+  write_safetensors(path, {weights.all().begin(), weights.all().end()}, metadata_of(card));
+}
+
+void export_checkpoint(const fs::path& path, const Card& card, const WeightStore& weights, WrittenLayout layout) {
+  check_weights(weights, card.network, path.string());
+  const TensorViews views = export_weights(weights, card, layout);
+  const std::map<std::string, ConstTensorView> tensors(views.begin(), views.end());
+  // Made before anything is written, and for a single file too: what has no config.json cannot be loaded there either.
+  const std::map<std::string, std::string> beside = files_beside(card, layout);
+  std::error_code ignored;
+  if (!path.has_filename() || fs::is_directory(path, ignored)) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error) {
+      throw Error(ErrorCode::kIo, fmt::format("cannot make the folder '{}': {}", path.string(), error.message()));
+    }
+    for (const auto& [name, text] : beside) write_file_atomically(path / name, text);
+    write_safetensors(path / kModelFile, tensors, metadata_of(card));
+  } else if (ends_with_any(path.string(), kPytorchEndings)) {
+    write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(views.begin(), views.end()));
+  } else {
+    write_safetensors(path, tensors, metadata_of(card));
+  }
 }
 
 fs::path find_model_file(std::string_view model, const fs::path& installed) {

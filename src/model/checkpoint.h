@@ -2,10 +2,15 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "io/tensor_file.h"
 #include "model/card.h"
+#include "model/layouts.h"
+#include "model/registry.h"
 #include "model/weights.h"
 
 namespace convnext {
@@ -14,19 +19,49 @@ struct Checkpoint {
   Card card;
   WeightStore weights;         // by the names of tensor_specs(card.network)
   std::filesystem::path path;  // the file that was read
-  bool has_card = false;       // false: the card is the registered default of the named architecture
+  bool has_card = false;       // whether the card came with the weights, or was put together
+  WeightLayout layout = WeightLayout::kTimm;
+  // Where each value of a card that was put together came from, as in FoundCard.
+  std::map<std::string, std::string> origins;
+  // What a person should know: which weights were taken of several, what was passed over, what was assumed.
+  std::vector<std::string> notes;
 };
 
-// Reads a safetensors file, or the model.safetensors of a folder. A file with our card is a whole model. One without
-// needs `architecture`: its tensors then have timm's names, class count and input channels are taken from their shapes,
-// and integer buffers are passed over. Throws Error: a damaged file, a card that contradicts `architecture`, or the
-// first tensor that does not fit.
-Checkpoint read_checkpoint(const std::filesystem::path& path, std::string_view architecture = {});
+// Reads a file of weights of any kind and layout, or a folder: its model.safetensors, model.safetensors.index.json,
+// pytorch_model.bin or OpenCLIP's names for them, else its only file of weights. A file with our card is a whole model.
+// Of another the network is found from its tensors, or is `architecture` with the class count and the input channels of
+// the tensors, and the card is find_card()'s. Throws Error: a damaged file, a card that contradicts `architecture`, or
+// the first tensor that does not fit, with both shapes.
+Checkpoint read_checkpoint(const std::filesystem::path& path, std::string_view architecture = {},
+                           const TensorFileOptions& options = {});
 
 // Writes atomically. Metadata: the card, and format "pt" without which transformers refuses a file.
 void write_checkpoint(const std::filesystem::path& path, const Card& card, const WeightStore& weights);
 
-// Which file --model means: a path that exists (a file, or a folder that holds model.safetensors), else a name that is
+// Writes the model in a layout: a PyTorch file where `path` ends in .pth, .pt or .bin; a folder where it is one or ends
+// in '/', with model.safetensors and the JSON files that the layout's library wants; else a safetensors file.
+// Safetensors hold the card in every layout. Each file is written atomically, weights last. Throws Error (kUnsupported)
+// for a network that the layout cannot say, before anything is written.
+void export_checkpoint(const std::filesystem::path& path, const Card& card, const WeightStore& weights,
+                       WrittenLayout layout);
+
+// The file of weights that a path means: itself, or that of a folder. Throws Error (kNotFound).
+std::filesystem::path weights_file(const std::filesystem::path& path);
+
+// A registered network with the class count and the input channels that the tensors of a file tell of.
+ConvNextConfig named_network(const RegistryEntry& named, const ConvNextConfig& inferred);
+
+// The card of a file of weights, and how it was come by.
+struct CheckpointCard {
+  Card card;
+  bool has_card = false;
+  std::map<std::string, std::string> origins;
+  std::vector<std::string> notes;
+};
+// Throws Error as read_checkpoint(), but does not look whether every tensor fits.
+CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture);
+
+// Which file --model means: a path that exists (a file, or a folder that holds weights), else a name that is
 // looked for, with and without ".safetensors", in $CONVNEXT_MODELS, ./models and `installed`. Throws Error (kNotFound)
 // with the places that were tried; when it is the bare name of an architecture, with the files that were published.
 std::filesystem::path find_model_file(std::string_view model, const std::filesystem::path& installed = {});

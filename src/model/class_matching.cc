@@ -11,6 +11,7 @@
 
 #include "convnext/error.h"
 #include "io/file.h"
+#include "model/imagenet_labels.h"
 
 namespace convnext {
 namespace {
@@ -49,6 +50,19 @@ std::string examples(std::span<const std::string> names) {
   return fmt::format("'{}'{}", fmt::join(shown, "', '"), names.size() > kExamples ? ", ..." : "");
 }
 
+// Without the white space at their ends.
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
+    lines.push_back(line);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
 class LabelIndex {
  public:
   explicit LabelIndex(const std::vector<std::string>& labels) {
@@ -58,6 +72,9 @@ class LabelIndex {
       loose_[normalized(labels[i])].insert(index);
       loose_[normalized(without_synset(labels[i]))].insert(index);
       if (const std::string_view id = synset_of(labels[i]); !id.empty()) synsets_[std::string(id)].insert(index);
+    }
+    if (const ImagenetList* list = synsets_.empty() ? recognized_imagenet_list(labels) : nullptr) {
+      for (std::size_t i = 0; i < labels.size(); ++i) synsets_[list->synsets[i]].insert(static_cast<int>(i));
     }
   }
 
@@ -106,12 +123,9 @@ int mapped_class(const std::string& folder, const std::string& value, const Labe
 ClassMap read_class_map(const std::filesystem::path& path) {
   const std::string text = read_text(path);
   ClassMap map;
-  std::size_t begin = 0;
-  for (int number = 1; begin < text.size(); ++number) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    std::string_view line = std::string_view(text).substr(begin, end - begin);
-    begin = end + 1;
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
+  int number = 0;
+  for (const std::string_view line : lines_of(text)) {
+    ++number;
     if (line.empty() || line.front() == '#') continue;
     const std::size_t tab = line.find('\t');
     const std::size_t gap = tab != std::string_view::npos ? tab : line.find(' ');
@@ -127,6 +141,20 @@ ClassMap read_class_map(const std::filesystem::path& path) {
     }
   }
   return map;
+}
+
+std::vector<std::string> read_labels(const std::filesystem::path& path) {
+  const std::string text = read_text(path);
+  std::vector<std::string> labels;
+  for (const std::string_view line : lines_of(text)) {
+    if (line.empty()) {
+      throw Error(ErrorCode::kDamaged, fmt::format("'{}', line {}: expected the label of class {}", path.string(),
+                                                   labels.size() + 1, labels.size()));
+    }
+    labels.emplace_back(line);
+  }
+  if (labels.empty()) throw Error(ErrorCode::kDamaged, fmt::format("'{}' holds no labels", path.string()));
+  return labels;
 }
 
 std::vector<int> match_classes(const std::vector<std::string>& folders, const ModelClasses& classes,

@@ -16,6 +16,9 @@ using ClassMap = std::map<std::string, std::string, std::less<>>;
 // spaces. Empty lines, and lines that begin with #, are passed over. Throws Error with the line.
 ClassMap read_class_map(const std::filesystem::path& path);
 
+// A text file with a label a line, in the order of the logits. Throws Error with the line that has none.
+std::vector<std::string> read_labels(const std::filesystem::path& path);
+
 // How a model calls its classes.
 struct ModelClasses {
   int count = 0;
@@ -23,8 +26,9 @@ struct ModelClasses {
 };
 
 // The class index of each folder, in the order given: by label (a difference of case, or of underscore and space, does
-// not matter), then by synset id, then by the map. Classes without a folder are fine. Throws Error (kMismatch) with
-// examples of both sides when a folder fits no class or several, or the map contradicts the labels.
+// not matter), then by synset id (which labels have, or are known to have when they are ImageNet's), then by the map.
+// Classes without a folder are fine. Throws Error (kMismatch) with examples of both sides when a folder fits no class
+// or several, or the map contradicts the labels.
 std::vector<int> match_classes(const std::vector<std::string>& folders, const ModelClasses& classes,
                                const ClassMap& map = {});
 

@@ -43,6 +43,10 @@ void validate_convnext(const ConvNextConfig& config) {
   if (!(config.norm_eps > 0 && config.norm_eps < 1)) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("norm_eps is {}, expected between 0 and 1", config.norm_eps));
   }
+  if (!(config.head_norm_eps >= 0 && config.head_norm_eps < 1)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("head_norm_eps is {}, expected between 0 and 1", config.head_norm_eps));
+  }
 }
 
 }  // namespace

@@ -51,6 +51,10 @@ struct ConvNextConfig {
   bool stem_norm = true;  // false in the isotropic networks
   Norm norm = Norm::kLayerNorm;
   double norm_eps = 1e-6;
+  // Of the norm in the head, where it has an eps of its own; 0: norm_eps. Hugging Face's ConvNeXt takes it from its
+  // config.json (1e-12 there) and fixes all others: for the small features of a fresh network that moves logits by
+  // 4e-5.
+  double head_norm_eps = 0.0;
   Activation activation = Activation::kGelu;
   bool conv_mlp = false;    // linears of a block stored as 1x1 convolutions: (out, in, 1, 1)
   bool layer_scale = true;  // gamma after the second linear
@@ -58,6 +62,7 @@ struct ConvNextConfig {
   Head head = Head::kPoolNorm;
   int head_hidden = 0;  // width of a kMlp head
 
+  double head_eps() const { return head_norm_eps > 0 ? head_norm_eps : norm_eps; }
   int stages() const { return static_cast<int>(depths.size()); }
   bool operator==(const ConvNextConfig&) const = default;
 };

@@ -1,8 +1,18 @@
 #include "model/layouts.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <iterator>
+#include <optional>
 
 #include "convnext/error.h"
+#include "core/names.h"
+#include "model/registry.h"
+#include "model/tensors.h"
 
 namespace convnext {
 namespace {
@@ -11,24 +21,323 @@ bool is_float(DType dtype) {
   return dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF32 || dtype == DType::kF64;
 }
 
-}  // namespace
-
-std::optional<std::string> own_name(std::string_view key, DType dtype) {
-  if (!is_float(dtype)) return std::nullopt;
-  return std::string(key);
+ConstTensorView reshaped(ConstTensorView view, Shape shape) {
+  view.shape = std::move(shape);
+  view.strides = contiguous_strides(view.shape);
+  return view;
 }
 
-WeightStore import_weights(const SafetensorsFile& file, std::string_view source) {
-  WeightStore weights;
-  for (const auto& [key, view] : file.tensors()) {
-    const std::optional<std::string> name = own_name(key, view.dtype);
-    if (!name) continue;
-    if (weights.contains(*name)) {
-      throw Error(ErrorCode::kMismatch, fmt::format("'{}' holds '{}' twice, once as '{}'", source, *name, key));
+// Without the axes of size 1.
+Shape squeezed(const Shape& shape) {
+  Shape result;
+  std::ranges::copy_if(shape, std::back_inserter(result), [](std::int64_t size) { return size != 1; });
+  return result;
+}
+
+bool is_linear(std::string_view own) { return own.ends_with("mlp.fc1.weight") || own.ends_with("mlp.fc2.weight"); }
+
+bool is_vector(std::string_view own) {
+  return own.ends_with(".bias") || own.ends_with(".gamma") || own.ends_with(".mlp.grn.weight");
+}
+
+// Side of the square kernel with that many taps; 0 when there is none.
+std::int64_t kernel_side(std::int64_t taps) {
+  for (std::int64_t side = 1; side <= 64; ++side) {
+    if (side * side == taps) return side;
+  }
+  return 0;
+}
+
+// The shape in our layout of what lies in a file as `found`; `found` itself when it cannot be told.
+Shape own_shape(const TensorName& name, const Shape& found) {
+  if (name.form == TensorForm::kSparseKernel && (found.size() == 2 || found.size() == 3)) {
+    const std::int64_t side = kernel_side(found[0]);
+    if (side == 0) return found;
+    return found.size() == 2 ? Shape{found[1], 1, side, side} : Shape{found[2], found[1], side, side};
+  }
+  if (is_vector(name.name) && found.size() > 1) {
+    Shape vector = squeezed(found);
+    if (vector.empty()) vector = {1};
+    if (vector.size() == 1) return vector;
+  }
+  return found;
+}
+
+// Whether a tensor of that shape can stand for one of our `expected`: linears are kept as convolutions or not.
+bool shapes_agree(std::string_view own, const Shape& shape, const Shape& expected) {
+  if (shape == expected) return true;
+  if (!is_linear(own)) return false;
+  const auto as_matrix = [](const Shape& s) { return s.size() == 4 && s[2] == 1 && s[3] == 1 ? Shape{s[0], s[1]} : s; };
+  return as_matrix(shape) == as_matrix(expected);
+}
+
+// (taps, in, out) or (taps, channels), taps down the columns, as (out, in, side, side).
+Tensor dense_kernel(const ConstTensorView& sparse, const Shape& expected) {
+  Tensor dense = Tensor::zeros(expected, sparse.dtype);
+  const auto out = static_cast<std::size_t>(expected[0]), in = static_cast<std::size_t>(expected[1]),
+             side = static_cast<std::size_t>(expected[2]), size = size_of(sparse.dtype);
+  std::byte* to = dense.bytes().data();
+  for (std::size_t o = 0; o < out; ++o) {
+    for (std::size_t i = 0; i < in; ++i) {
+      for (std::size_t y = 0; y < side; ++y) {
+        for (std::size_t x = 0; x < side; ++x, to += size) {
+          const std::size_t tap = x * side + y;
+          // Depthwise kernels have no axis of inputs; with one input the offset is the same.
+          std::memcpy(to, sparse.data + ((tap * in + i) * out + o) * size, size);
+        }
+      }
     }
-    weights.add(*name, view, file.file().owner());
+  }
+  return dense;
+}
+
+// What a layout never stores, and what it then stands for.
+std::optional<float> unstored_value(WeightLayout layout, std::string_view own) {
+  if (layout == WeightLayout::kOpenClip && own == "head.fc.bias") return 0.0f;
+  if (layout == WeightLayout::kFcmae && own == "head.norm.weight") return 1.0f;
+  if (layout == WeightLayout::kFcmae && own == "head.norm.bias") return 0.0f;
+  return std::nullopt;
+}
+
+Tensor constant(const Shape& shape, float value) {
+  Tensor tensor = Tensor::zeros(shape);
+  std::ranges::fill(tensor.values<float>(), value);
+  return tensor;
+}
+
+RecognizedWeights recognize_as(WeightLayout layout, const TensorViews& file) {
+  RecognizedWeights weights;
+  weights.layout = layout;
+  for (const auto& [key, view] : file) {
+    std::optional<TensorName> name = own_name(layout, key);
+    if (!name) {
+      const bool no_weight = is_known_extra(layout, key) || !is_float(view.dtype);
+      (no_weight ? weights.passed_over : weights.unexpected).emplace(key, view);
+      continue;
+    }
+    const auto [known, is_new] = weights.tensors.try_emplace(name->name);
+    if (!is_new) {
+      weights.repeated.emplace(key, known->second.key);
+      continue;
+    }
+    Shape shape = own_shape(*name, view.shape);
+    known->second = {key, view, std::move(shape), std::move(*name)};
   }
   return weights;
+}
+
+std::size_t count_known(WeightLayout layout, const TensorViews& file) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(file, [layout](const auto& entry) { return own_name(layout, entry.first).has_value(); }));
+}
+
+// What a layout's library has no network for. A network that it would build, but that computes something else there,
+// counts; one whose shapes it would refuse does not, for whoever loads it finds out.
+void require_expressible(const ConvNextConfig& config, WrittenLayout layout) {
+  constexpr double kTheirEps = 1e-6;
+  const bool hf = layout == WrittenLayout::kHf, fb = layout == WrittenLayout::kFb,
+             torchvision = layout == WrittenLayout::kTorchvision, timm = layout == WrittenLayout::kTimm;
+  const auto refuse_if = [layout](bool violated, const std::string& what) {
+    if (!violated) return;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the layout '{}' cannot say this network: it has {}; --layout own holds every network",
+                            name_of(layout), what));
+  };
+  refuse_if((timm || torchvision || hf) && !config.stem_norm, "a stem without norm (an isotropic network)");
+  if (layout == WrittenLayout::kOwn) return;
+  refuse_if(timm && config.head_eps() != config.norm_eps,
+            fmt::format("eps {} in its head and {} elsewhere", config.head_eps(), config.norm_eps));
+  // timm then reduces the map once more before the first stage.
+  refuse_if(timm && config.stem == Stem::kPatch && config.patch_size == 2, "patches of 2x2");
+  if (timm) return;
+  refuse_if(config.stem != Stem::kPatch, fmt::format("the stem '{}'", name_of(config.stem)));
+  refuse_if(config.norm != Norm::kLayerNorm, fmt::format("the norm '{}'", name_of(config.norm)));
+  refuse_if(config.head != Head::kPoolNorm, fmt::format("the head '{}'", name_of(config.head)));
+  refuse_if(torchvision && config.grn, "global response normalisation (ConvNeXt V2)");
+  refuse_if(config.grn && config.layer_scale, "layer scale beside global response normalisation");
+  refuse_if(torchvision && !config.layer_scale, "no layer scale");
+  refuse_if(torchvision && config.classes == 0, "no classifier");
+  refuse_if(config.norm_eps != kTheirEps, fmt::format("norms with eps {}, not {}", config.norm_eps, kTheirEps));
+  refuse_if((fb || torchvision) && config.head_eps() != kTheirEps,
+            fmt::format("a final norm with eps {}, not {}", config.head_eps(), kTheirEps));
+  refuse_if((fb || torchvision) && config.activation != Activation::kGelu,
+            fmt::format("the activation '{}'", name_of(config.activation)));
+  // The authors' isotropic class has one stage; their other class a norm in the stem.
+  refuse_if(fb && !config.stem_norm && config.stages() > 1, "several stages and no norm in the stem");
+}
+
+WeightLayout layout_of(WrittenLayout layout, const Card& card) {
+  const auto& config = std::get<ConvNextConfig>(card.network);
+  switch (layout) {
+    case WrittenLayout::kOwn:
+    case WrittenLayout::kTimm:
+      return WeightLayout::kTimm;
+    case WrittenLayout::kFb:
+      return config.stem_norm ? WeightLayout::kFb : WeightLayout::kFbIsotropic;
+    case WrittenLayout::kTorchvision:
+      return WeightLayout::kTorchvision;
+    case WrittenLayout::kHf:
+      break;
+  }
+  const RegistryEntry* entry = find_architecture(card.architecture);
+  const bool dinov3 = entry && entry->family == Family::kDinov3ConvNext && config.classes == 0;
+  return dinov3 ? WeightLayout::kHfDinov3 : WeightLayout::kHf;
+}
+
+Shape shape_in(TensorForm form, const Shape& own) {
+  const std::int64_t first = own.empty() ? 1 : own[0];
+  switch (form) {
+    case TensorForm::kLinear:
+      return {own[0], own[1]};
+    case TensorForm::kChannelMap:
+      return {first, 1, 1};
+    case TensorForm::kChannelsLast:
+      return {1, 1, 1, first};
+    case TensorForm::kSame:
+    case TensorForm::kSparseKernel:
+      return own;
+  }
+  return own;
+}
+
+constexpr std::array kWrittenLayouts = {
+    Named{WrittenLayout::kOwn, "own"}, Named{WrittenLayout::kTimm, "timm"},
+    Named{WrittenLayout::kFb, "fb"},   Named{WrittenLayout::kTorchvision, "torchvision"},
+    Named{WrittenLayout::kHf, "hf"},
+};
+
+}  // namespace
+
+bool RecognizedWeights::is_convnext() const {
+  return std::ranges::any_of(tensors, [](const auto& entry) { return entry.second.name.block >= 0; });
+}
+
+RecognizedWeights recognize(const TensorViews& file) {
+  WeightLayout best = WeightLayout::kTimm;
+  std::size_t most = 0;
+  for (const WeightLayout layout : weight_layouts()) {
+    const std::size_t known = count_known(layout, file);
+    if (known <= most) continue;
+    most = known;
+    best = layout;
+  }
+  return recognize_as(best, file);
+}
+
+std::string Misfit::message() const {
+  switch (kind) {
+    case Kind::kMissing:
+      return fmt::format("there is no tensor '{}', which the network needs with shape {}", key, to_string(expected));
+    case Kind::kShape:
+      return fmt::format("'{}' is {}, expected {}", key, to_string(found), to_string(expected));
+    case Kind::kType:
+      return fmt::format("'{}' {} holds integers, and weights are floats", key, to_string(found));
+    case Kind::kUnexpected:
+      return fmt::format("'{}' {} is no part of the network", key, to_string(found));
+    case Kind::kRepeated:
+      return fmt::format("'{}' {} means '{}', which the file holds already", key, to_string(found), own);
+  }
+  return {};
+}
+
+std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const NetworkConfig& network) {
+  std::vector<Misfit> misfits;
+  std::map<std::string_view, const TensorSpec*> wanted;
+  const std::vector<TensorSpec> specs = tensor_specs(network);
+  for (const TensorSpec& spec : specs) {
+    wanted.emplace(spec.name, &spec);
+    const auto found = weights.tensors.find(spec.name);
+    if (found == weights.tensors.end()) {
+      if (unstored_value(weights.layout, spec.name)) continue;
+      const std::optional<TensorName> theirs = name_in(weights.layout, spec.name);
+      misfits.push_back({Misfit::Kind::kMissing, theirs ? theirs->name : spec.name, spec.name, spec.shape, {}});
+      continue;
+    }
+    const RecognizedTensor& tensor = found->second;
+    if (!shapes_agree(spec.name, tensor.shape, spec.shape)) {
+      misfits.push_back({Misfit::Kind::kShape, tensor.key, spec.name, spec.shape, tensor.view.shape});
+    } else if (!is_float(tensor.view.dtype)) {
+      misfits.push_back({Misfit::Kind::kType, tensor.key, spec.name, spec.shape, tensor.view.shape});
+    }
+  }
+  for (const auto& [own, tensor] : weights.tensors) {
+    if (!wanted.contains(own)) misfits.push_back({Misfit::Kind::kUnexpected, tensor.key, own, {}, tensor.view.shape});
+  }
+  for (const auto& [key, view] : weights.unexpected) {
+    misfits.push_back({Misfit::Kind::kUnexpected, key, {}, {}, view.shape});
+  }
+  for (const auto& [key, first] : weights.repeated) {
+    misfits.push_back({Misfit::Kind::kRepeated, key, first, {}, {}});
+  }
+  return misfits;
+}
+
+std::vector<std::string> notes_on(const RecognizedWeights& weights) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> notes;
+  std::vector<std::string_view> passed_over;
+  bool has_output_norms = false;
+  for (const auto& [key, view] : weights.passed_over) {
+    if (passed_over.size() < kShown) passed_over.push_back(key);
+    has_output_norms |= key.ends_with("norm0.weight");
+  }
+  const std::size_t count = weights.passed_over.size();
+  if (count > 0) {
+    notes.push_back(fmt::format("passed over {} that {} no part of the network: {}{}",
+                                count == 1 ? "a tensor" : fmt::format("{} tensors", count), count == 1 ? "is" : "are",
+                                fmt::join(passed_over, ", "), count > kShown ? ", ..." : ""));
+  }
+  if (has_output_norms && weights.tensors.contains("head.norm.weight")) {
+    notes.push_back("the backbone of a detector or segmenter: its norm of the last stage's output is the final norm");
+  }
+  if (weights.layout == WeightLayout::kFcmae) {
+    notes.push_back("a pre-trained encoder has no final norm: it starts as the identity (weight 1, bias 0)");
+  }
+  return notes;
+}
+
+WeightStore import_weights(const RecognizedWeights& weights, const NetworkConfig& network,
+                           const std::vector<std::shared_ptr<const void>>& owners) {
+  WeightStore store;
+  for (const std::shared_ptr<const void>& owner : owners) store.keep_alive(owner);
+  for (const TensorSpec& spec : tensor_specs(network)) {
+    const auto found = weights.tensors.find(spec.name);
+    if (found == weights.tensors.end()) {
+      store.add(spec.name, constant(spec.shape, unstored_value(weights.layout, spec.name).value_or(0.0f)));
+    } else if (found->second.name.form == TensorForm::kSparseKernel && found->second.view.shape != spec.shape) {
+      store.add(spec.name, dense_kernel(found->second.view, spec.shape));
+    } else {
+      store.add(spec.name, reshaped(found->second.view, spec.shape), nullptr);
+    }
+  }
+  return store;
+}
+
+std::string_view name_of(WrittenLayout layout) { return find_name(kWrittenLayouts, layout); }
+
+WrittenLayout written_layout_from_name(std::string_view name) {
+  return find_value(kWrittenLayouts, name, "layout of weights");
+}
+
+TensorViews export_weights(const WeightStore& weights, const Card& card, WrittenLayout layout) {
+  const auto& config = std::get<ConvNextConfig>(card.network);
+  require_expressible(config, layout);
+  const WeightLayout names = layout_of(layout, card);
+  // Hugging Face's classes with a classifier hold the rest under the family's name.
+  const std::string prefix = names != WeightLayout::kHf || config.classes == 0 ? ""
+                             : config.grn                                      ? "convnextv2."
+                                                                               : "convnext.";
+  TensorViews tensors;
+  for (const auto& [own, view] : weights.all()) {
+    const std::optional<TensorName> theirs = name_in(names, own);
+    if (!theirs) {
+      throw Error(ErrorCode::kUnsupported, fmt::format("the layout '{}' has no name for '{}'", name_of(layout), own));
+    }
+    const bool is_classifier = theirs->name.starts_with("classifier.");
+    tensors.emplace(is_classifier ? theirs->name : prefix + theirs->name,
+                    reshaped(view, shape_in(theirs->form, view.shape)));
+  }
+  return tensors;
 }
 
 }  // namespace convnext

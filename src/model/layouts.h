@@ -1,22 +1,84 @@
-// Which name is which: how the tensors of somebody's file are called in our own layout. The one home of name maps.
+// Weights in the layouts in which they are published: told apart, brought into ours, and written again.
 //
 // Our own layout is timm's key names, so that timm reads our files and we read timm's without any change.
 #pragma once
 
-#include <optional>
+#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "io/safetensors.h"
+#include "model/card.h"
+#include "model/layout_names.h"
 #include "model/weights.h"
 
 namespace convnext {
 
-// The name in our own layout of the tensor that a file calls `key`; nothing when it holds no weight (a counter of batch
-// norm, a table of indices).
-std::optional<std::string> own_name(std::string_view key, DType dtype);
+using TensorViews = std::map<std::string, ConstTensorView, std::less<>>;
 
-// All weights of a file under our own names. Throws Error (kMismatch) when two keys mean the same tensor.
-WeightStore import_weights(const SafetensorsFile& file, std::string_view source);
+// A tensor of a file whose name is known.
+struct RecognizedTensor {
+  std::string key;       // in the file
+  ConstTensorView view;  // as it lies in the file
+  Shape shape;           // as it would be in our layout, as far as the view's own shape tells
+  TensorName name;       // ours
+};
+
+// The tensors of a file, sorted by what is known of them.
+struct RecognizedWeights {
+  WeightLayout layout = WeightLayout::kTimm;
+  std::map<std::string, RecognizedTensor, std::less<>> tensors;  // by our names
+  TensorViews unexpected;                                        // names that the layout does not have
+  TensorViews passed_over;                      // known to be no part of the network, and integers of any other name
+  std::map<std::string, std::string> repeated;  // a key that means a tensor which another key, the value, means too
+  // False when no block of a ConvNeXt is among them, in any layout.
+  bool is_convnext() const;
+};
+
+// The layout is the one that has names for most of the tensors.
+RecognizedWeights recognize(const TensorViews& file);
+
+// The network that names and shapes tell of: depths, widths, kernels, stem, head, classes, input channels. What they
+// cannot tell (epsilons, activation, which norm without bias) is that of the registered network with the same tensors,
+// else the ordinary. Notes for people go to `notes`. A few tensors that are missing or have another shape do not
+// mislead it. Throws Error (kMismatch) when there can be no such network, or the weights are not of a ConvNeXt.
+ConvNextConfig infer_network(const RecognizedWeights& weights, std::string_view source,
+                             std::vector<std::string>& notes);
+
+// What keeps the tensors of a file from being the weights of a network.
+struct Misfit {
+  enum class Kind { kMissing, kShape, kType, kUnexpected, kRepeated };
+  Kind kind = Kind::kMissing;
+  std::string key;  // in the file; for a missing tensor, what the layout would call it
+  std::string own;  // our name; empty for unexpected ones
+  Shape expected;
+  Shape found;
+  // "'stem.0.weight' is (24, 3, 4, 4), expected (32, 3, 4, 4)"
+  std::string message() const;
+};
+
+// All of them, in the order of tensor_specs().
+std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const NetworkConfig& network);
+
+// For people: what was passed over, and what is unusual about these weights.
+std::vector<std::string> notes_on(const RecognizedWeights& weights);
+
+// The weights by the names and in the shapes of tensor_specs(network). They must have no misfits. Views are of the
+// file's memory, which `owners` keep alive. What a layout never stores (the bias of a CLIP's projection, the final norm
+// of a pre-trained encoder) is made: biases 0, norms 1.
+WeightStore import_weights(const RecognizedWeights& weights, const NetworkConfig& network,
+                           const std::vector<std::shared_ptr<const void>>& owners);
+
+// What `convnext convert` writes.
+enum class WrittenLayout { kOwn, kTimm, kFb, kTorchvision, kHf };
+// "own", "timm", "fb", "torchvision", "hf".
+std::string_view name_of(WrittenLayout layout);
+// Throws Error (kInvalidArgument) with the names there are.
+WrittenLayout written_layout_from_name(std::string_view name);
+
+// The weights by the names and in the shapes that the layout has for them; views of the same memory. Throws Error
+// (kUnsupported) with what the layout's library has no network for, or would compute otherwise without a word.
+TensorViews export_weights(const WeightStore& weights, const Card& card, WrittenLayout layout);
 
 }  // namespace convnext

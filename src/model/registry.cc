@@ -5,23 +5,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <stdexcept>
 
 #include "convnext/error.h"
+#include "model/published.h"
 
 namespace convnext {
 namespace {
-
-constexpr std::array<float, 3> kHalf = {0.5f, 0.5f, 0.5f};
-constexpr std::array<float, 3> kClipMean = {0.48145466f, 0.4578275f, 0.40821073f};
-constexpr std::array<float, 3> kClipStd = {0.26862954f, 0.26130258f, 0.27577711f};
-
-Preprocessing imagenet(double crop_fraction) { return {.crop_fraction = crop_fraction}; }
-Preprocessing inception(int resolution, double crop_fraction) {
-  return {.resolution = resolution, .mean = kHalf, .std = kHalf, .crop_fraction = crop_fraction};
-}
-Preprocessing clip(int resolution) {
-  return {.resolution = resolution, .mean = kClipMean, .std = kClipStd, .crop_fraction = 1.0};
-}
 
 // Widths double from stage to stage in every published network but timm's test models.
 ConvNextConfig sized(std::vector<int> depths, int width) {
@@ -97,66 +87,66 @@ std::vector<RegistryEntry> make_registry() {
   using enum Stem;
   using enum Norm;
   const std::vector<int> t = {3, 3, 9, 3}, s = {3, 3, 27, 3}, a = {2, 2, 6, 2}, n = {2, 2, 8, 2}, z = {2, 2, 4, 2};
-  const Preprocessing p875 = imagenet(0.875), p95 = imagenet(0.95);
-  const auto v1 = [](std::string name, ConvNextConfig config, Preprocessing preprocessing, std::optional<double> top1,
-                     std::string weights) {
-    return RegistryEntry{std::move(name), {},   Family::kConvNext, std::move(config),
-                         preprocessing,   top1, std::move(weights)};
+  std::vector<RegistryEntry> all;
+  // Preprocessing and accuracy are those of the weights that a network is best known by; "" where nobody published any.
+  const auto add = [&all](Family family, std::string name, ConvNextConfig config, std::string weights) {
+    RegistryEntry entry{std::move(name), {}, family, std::move(config), {}, {}, std::move(weights)};
+    if (const PublishedWeights* published = find_published(entry.name, entry.published_weights)) {
+      entry.preprocessing = published->preprocessing;
+      const PublishedTop1& top1 = published->top1;
+      if (top1.timm > 0 || top1.published > 0) entry.top1 = top1.timm > 0 ? top1.timm : top1.published;
+    } else if (!entry.published_weights.empty()) {
+      throw std::logic_error(fmt::format("no {} of {} is published", entry.published_weights, entry.name));
+    }
+    all.push_back(std::move(entry));
   };
-  std::vector<RegistryEntry> all = {
-      v1("convnext_zepto_rms", small(z, 32, kPatch, kSimpleNorm), inception(224, 0.875), 72.820, "ra4_e3600_r224_in1k"),
-      v1("convnext_zepto_rms_ols", small(z, 32, kOverlapAct, kSimpleNorm), inception(224, 0.9), 73.234,
-         "ra4_e3600_r224_in1k"),
-      v1("convnext_atto", small(a, 40), p875, 75.672, "d2_in1k"),
-      v1("convnext_atto_ols", small(a, 40, kOverlapTiered), p875, 75.902, "a2_in1k"),
-      v1("convnext_atto_rms", small(a, 40, kPatch, kRmsNorm), p875, std::nullopt, ""),
-      v1("convnext_femto", small(a, 48), p875, 77.498, "d1_in1k"),
-      v1("convnext_femto_ols", small(a, 48, kOverlapTiered), p875, 77.852, "d1_in1k"),
-      v1("convnext_pico", small(a, 64), p875, 79.516, "d1_in1k"),
-      v1("convnext_pico_ols", small(a, 64, kOverlapTiered), p95, 79.542, "d1_in1k"),
-      v1("convnext_nano", small(n, 80), p95, 80.762, "d1h_in1k"),
-      v1("convnext_nano_ols", small(n, 80, kOverlap), p95, 80.906, "d1h_in1k"),
-      v1("convnext_tiny", sized(t, 96), p875, 82.066, "fb_in1k"),
-      v1("convnext_tiny_hnf", head_norm_first(sized(t, 96)), p95, 82.230, "a2h_in1k"),
-      v1("convnext_small", sized(s, 96), p875, 83.144, "fb_in1k"),
-      v1("convnext_base", sized(s, 128), p875, 83.838, "fb_in1k"),
-      v1("convnext_large", sized(s, 192), p875, 84.304, "fb_in1k"),
-      v1("convnext_large_mlp", mlp_head(sized(s, 192), 1536), clip(256), 87.344, "clip_laion2b_augreg_ft_in1k"),
-      v1("convnext_xlarge", sized(s, 256), p875, 86.970, "fb_in22k_ft_in1k"),
-      v1("convnext_xxlarge", with_eps(sized({3, 4, 30, 3}, 384), 1e-5), clip(256), 88.622, "clip_laion2b_soup_ft_in1k"),
-      v1("test_convnext", timm_test({1, 2, 4, 2}, {24, 32, 48, 64}, Activation::kGeluTanh), inception(160, 0.95), 47.77,
-         "r160_in1k"),
-      v1("test_convnext2", timm_test({1, 1, 1, 1}, {32, 64, 96, 128}, Activation::kGeluTanh), inception(160, 0.95),
-         53.52, "r160_in1k"),
-      v1("test_convnext3", timm_test({1, 1, 1, 1}, {32, 64, 96, 128}, Activation::kSilu, {7, 5, 5, 3}),
-         inception(160, 0.95), 53.30, "r160_in1k"),
+  const auto v1 = [&add](std::string name, ConvNextConfig config, std::string weights) {
+    add(Family::kConvNext, std::move(name), std::move(config), std::move(weights));
   };
-  const auto add = [&all](Family family, std::string name, ConvNextConfig config, Preprocessing preprocessing,
-                          std::optional<double> top1, std::string weights) {
-    all.push_back({std::move(name), {}, family, std::move(config), preprocessing, top1, std::move(weights)});
-  };
+  v1("convnext_zepto_rms", small(z, 32, kPatch, kSimpleNorm), "ra4_e3600_r224_in1k");
+  v1("convnext_zepto_rms_ols", small(z, 32, kOverlapAct, kSimpleNorm), "ra4_e3600_r224_in1k");
+  v1("convnext_atto", small(a, 40), "d2_in1k");
+  v1("convnext_atto_ols", small(a, 40, kOverlapTiered), "a2_in1k");
+  v1("convnext_atto_rms", small(a, 40, kPatch, kRmsNorm), "");
+  v1("convnext_femto", small(a, 48), "d1_in1k");
+  v1("convnext_femto_ols", small(a, 48, kOverlapTiered), "d1_in1k");
+  v1("convnext_pico", small(a, 64), "d1_in1k");
+  v1("convnext_pico_ols", small(a, 64, kOverlapTiered), "d1_in1k");
+  v1("convnext_nano", small(n, 80), "d1h_in1k");
+  v1("convnext_nano_ols", small(n, 80, kOverlap), "d1h_in1k");
+  v1("convnext_tiny", sized(t, 96), "fb_in1k");
+  v1("convnext_tiny_hnf", head_norm_first(sized(t, 96)), "a2h_in1k");
+  v1("convnext_small", sized(s, 96), "fb_in1k");
+  v1("convnext_base", sized(s, 128), "fb_in1k");
+  v1("convnext_large", sized(s, 192), "fb_in1k");
+  v1("convnext_large_mlp", mlp_head(sized(s, 192), 1536), "clip_laion2b_augreg_ft_in1k");
+  v1("convnext_xlarge", sized(s, 256), "fb_in22k_ft_in1k");
+  v1("convnext_xxlarge", with_eps(sized({3, 4, 30, 3}, 384), 1e-5), "clip_laion2b_soup_ft_in1k");
+  v1("test_convnext", timm_test({1, 2, 4, 2}, {24, 32, 48, 64}, Activation::kGeluTanh), "r160_in1k");
+  v1("test_convnext2", timm_test({1, 1, 1, 1}, {32, 64, 96, 128}, Activation::kGeluTanh), "r160_in1k");
+  v1("test_convnext3", timm_test({1, 1, 1, 1}, {32, 64, 96, 128}, Activation::kSilu, {7, 5, 5, 3}), "r160_in1k");
+
   const std::string fcmae = "fcmae_ft_in1k";
-  add(Family::kConvNextV2, "convnextv2_atto", v2(small(a, 40)), p875, 76.644, fcmae);
-  add(Family::kConvNextV2, "convnextv2_femto", v2(small(a, 48)), p875, 78.476, fcmae);
-  add(Family::kConvNextV2, "convnextv2_pico", v2(small(a, 64)), p875, 80.304, fcmae);
-  add(Family::kConvNextV2, "convnextv2_nano", v2(small(n, 80)), p875, 81.856, fcmae);
-  add(Family::kConvNextV2, "convnextv2_tiny", v2(sized(t, 96)), p875, 82.948, fcmae);
-  add(Family::kConvNextV2, "convnextv2_small", v2(sized(s, 96)), p875, std::nullopt, "");
-  add(Family::kConvNextV2, "convnextv2_base", v2(sized(s, 128)), p875, 84.890, fcmae);
-  add(Family::kConvNextV2, "convnextv2_large", v2(sized(s, 192)), p875, 85.762, fcmae);
-  add(Family::kConvNextV2, "convnextv2_huge", v2(sized(s, 352)), p875, 86.260, fcmae);
+  add(Family::kConvNextV2, "convnextv2_atto", v2(small(a, 40)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_femto", v2(small(a, 48)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_pico", v2(small(a, 64)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_nano", v2(small(n, 80)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_tiny", v2(sized(t, 96)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_small", v2(sized(s, 96)), "");
+  add(Family::kConvNextV2, "convnextv2_base", v2(sized(s, 128)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_large", v2(sized(s, 192)), fcmae);
+  add(Family::kConvNextV2, "convnextv2_huge", v2(sized(s, 352)), fcmae);
 
   // The authors' small and base isotropic networks were trained without layer scale; only the large one has it.
-  add(Family::kConvNextIsotropic, "convnext_isotropic_small", isotropic(18, 384, false), p875, 78.7, "fb_in1k");
-  add(Family::kConvNextIsotropic, "convnext_isotropic_base", isotropic(18, 768, false), p875, 82.0, "fb_in1k");
-  add(Family::kConvNextIsotropic, "convnext_isotropic_large", isotropic(36, 1024, true), p875, 82.6, "fb_in1k");
+  add(Family::kConvNextIsotropic, "convnext_isotropic_small", isotropic(18, 384, false), "fb_in1k");
+  add(Family::kConvNextIsotropic, "convnext_isotropic_base", isotropic(18, 768, false), "fb_in1k");
+  add(Family::kConvNextIsotropic, "convnext_isotropic_large", isotropic(36, 1024, true), "fb_in1k");
 
-  const Preprocessing whole = imagenet(1.0);
-  const std::string lvd = "lvd1689m";
-  add(Family::kDinov3ConvNext, "dinov3_convnext_tiny", without_classifier(sized(t, 96)), whole, std::nullopt, lvd);
-  add(Family::kDinov3ConvNext, "dinov3_convnext_small", without_classifier(sized(s, 96)), whole, std::nullopt, lvd);
-  add(Family::kDinov3ConvNext, "dinov3_convnext_base", without_classifier(sized(s, 128)), whole, std::nullopt, lvd);
-  add(Family::kDinov3ConvNext, "dinov3_convnext_large", without_classifier(sized(s, 192)), whole, std::nullopt, lvd);
+  const std::string lvd = "dinov3_lvd1689m";
+  add(Family::kDinov3ConvNext, "dinov3_convnext_tiny", without_classifier(sized(t, 96)), lvd);
+  add(Family::kDinov3ConvNext, "dinov3_convnext_small", without_classifier(sized(s, 96)), lvd);
+  add(Family::kDinov3ConvNext, "dinov3_convnext_base", without_classifier(sized(s, 128)), lvd);
+  add(Family::kDinov3ConvNext, "dinov3_convnext_large", without_classifier(sized(s, 192)), lvd);
 
   for (RegistryEntry& entry : all) {
     validate(entry.network);

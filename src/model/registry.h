@@ -22,7 +22,7 @@ struct RegistryEntry {
   NetworkConfig network;          // with the 1,000 classes of ImageNet-1K, where there is a classifier
   Preprocessing preprocessing;    // of the weights that the authors published
   std::optional<double> top1;     // published ImageNet-1K accuracy of those weights at that resolution, percent
-  std::string published_weights;  // which weights `top1` is of: "fb_in1k"
+  std::string published_weights;  // which weights those are, by their tag in published.h: "fb_in1k"
 };
 
 // In the order of the families, small to large.

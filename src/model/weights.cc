@@ -26,6 +26,10 @@ void convert_all(const std::byte* data, std::span<float> out, const Convert& con
 
 void WeightStore::add(std::string name, ConstTensorView view, std::shared_ptr<const void> owner) {
   views_.insert_or_assign(std::move(name), std::move(view));
+  keep_alive(std::move(owner));
+}
+
+void WeightStore::keep_alive(std::shared_ptr<const void> owner) {
   if (owner && (owners_.empty() || owners_.back() != owner)) owners_.push_back(std::move(owner));
 }
 

@@ -19,6 +19,8 @@ class WeightStore {
   // `owner` keeps the viewed memory alive (a mapped file); null when the memory outlives the store by other means.
   void add(std::string name, ConstTensorView view, std::shared_ptr<const void> owner);
   void add(std::string name, Tensor tensor);
+  // For memory that many tensors lie in.
+  void keep_alive(std::shared_ptr<const void> owner);
 
   bool contains(std::string_view name) const;
   // Throws Error (kNotFound) with the name.

@@ -40,7 +40,7 @@ class Group : public nn::Module {};
 
 }  // namespace
 
-ChannelNorm::ChannelNorm(const ConvNextConfig& config, int channels) : norm_(config.norm), eps_(config.norm_eps) {
+ChannelNorm::ChannelNorm(Norm norm, double eps, int channels) : norm_(norm), eps_(eps) {
   weight_ = register_parameter("weight", torch::ones({channels}));
   if (norm_ == Norm::kLayerNorm) bias_ = register_parameter("bias", torch::zeros({channels}));
 }
@@ -94,7 +94,7 @@ Block::Block(const ConvNextConfig& config, int stage) {
   const int kernel = config.kernel_sizes[index];
   if (config.layer_scale) gamma_ = register_parameter("gamma", torch::ones({channels}));
   conv_dw_ = register_module("conv_dw", convolution(channels, channels, kernel, 1, kernel / 2, channels));
-  norm_ = register_module("norm", std::make_shared<ChannelNorm>(config, channels));
+  norm_ = register_module("norm", std::make_shared<ChannelNorm>(config.norm, config.norm_eps, channels));
   mlp_ = register_module("mlp", std::make_shared<Mlp>(config, channels));
 }
 
@@ -123,7 +123,8 @@ void ConvNextNetwork::add_stem() {
       stem_convolutions_.push_back(stem->register_module(
           index, convolution(layer.in_channels, layer.out_channels, layer.kernel, layer.stride, layer.padding)));
     } else if (layer.kind == LayerKind::kNorm) {
-      stem_norm_ = stem->register_module(index, std::make_shared<ChannelNorm>(config_, layer.out_channels));
+      stem_norm_ = stem->register_module(
+          index, std::make_shared<ChannelNorm>(config_.norm, config_.norm_eps, layer.out_channels));
     }
   }
 }
@@ -134,8 +135,8 @@ void ConvNextNetwork::add_stage(int index, nn::Module& stages) {
   Stage& stage = stages_.emplace_back();
   if (index > 0) {
     const auto downsample = group->register_module("downsample", std::make_shared<Group>());
-    stage.downsample_norm =
-        downsample->register_module("0", std::make_shared<ChannelNorm>(config_, config_.dims[at - 1]));
+    stage.downsample_norm = downsample->register_module(
+        "0", std::make_shared<ChannelNorm>(config_.norm, config_.norm_eps, config_.dims[at - 1]));
     stage.downsample = downsample->register_module("1", convolution(config_.dims[at - 1], config_.dims[at], 2, 2, 0));
   }
   const auto blocks = group->register_module("blocks", std::make_shared<Group>());
@@ -147,10 +148,12 @@ void ConvNextNetwork::add_stage(int index, nn::Module& stages) {
 void ConvNextNetwork::add_head() {
   const int channels = config_.dims.back();
   if (config_.head == Head::kNormPool) {
-    head_norm_ = register_module("norm_pre", std::make_shared<ChannelNorm>(config_, channels));
+    head_norm_ = register_module("norm_pre", std::make_shared<ChannelNorm>(config_.norm, config_.head_eps(), channels));
   }
   const auto head = register_module("head", std::make_shared<Group>());
-  if (!head_norm_) head_norm_ = head->register_module("norm", std::make_shared<ChannelNorm>(config_, channels));
+  if (!head_norm_)
+    head_norm_ =
+        head->register_module("norm", std::make_shared<ChannelNorm>(config_.norm, config_.head_eps(), channels));
   int features = channels;
   if (config_.head == Head::kMlp) {
     features = config_.head_hidden;

@@ -15,7 +15,7 @@ namespace convnext {
 // Normalisation over the channels of a pixel; works on (..., channels).
 class ChannelNorm : public torch::nn::Module {
  public:
-  ChannelNorm(const ConvNextConfig& config, int channels);
+  ChannelNorm(Norm norm, double eps, int channels);
   torch::Tensor forward(const torch::Tensor& x);
 
  private:

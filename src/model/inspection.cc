@@ -1,0 +1,77 @@
+#include "model/inspection.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "convnext/error.h"
+
+namespace convnext {
+
+bool Inspection::is_whole() const {
+  return problems.empty() && misfits.empty() && card.has_value() &&
+         std::ranges::all_of(tensors, [](const InspectedTensor& tensor) {
+           return tensor.own.empty() || tensor.statistics.all_finite();
+         });
+}
+
+namespace {
+
+// Calls `step`; what it throws becomes a problem.
+template <typename Step>
+void attempt(Inspection& inspection, const Step& step) {
+  try {
+    step();
+  } catch (const Error& error) {
+    inspection.problems.emplace_back(error.what());
+  }
+}
+
+void inspect_tensors(const TensorFile& file, const RecognizedWeights& weights, Inspection& inspection) {
+  std::map<std::string_view, std::string_view> own_names;
+  for (const auto& [own, tensor] : weights.tensors) own_names.emplace(tensor.key, own);
+  for (const auto& [key, view] : file.tensors) {
+    StoredType& type = inspection.types[view.dtype];
+    ++type.tensors;
+    type.bytes += static_cast<std::uint64_t>(view.count()) * size_of(view.dtype);
+    const auto own = own_names.find(key);
+    inspection.tensors.push_back({key, own == own_names.end() ? std::string() : std::string(own->second), view.dtype,
+                                  view.shape, tensor_statistics(view)});
+  }
+}
+
+}  // namespace
+
+Inspection inspect(const std::filesystem::path& path, std::string_view architecture_name,
+                   const TensorFileOptions& options) {
+  Inspection inspection;
+  inspection.path = path;
+  TensorFile file;
+  attempt(inspection, [&] {
+    inspection.path = weights_file(path);
+    file = open_tensor_file(inspection.path, options);
+    inspection.kind = file.kind;
+  });
+  if (!inspection.kind) return inspection;
+  const RecognizedWeights weights = recognize(file.tensors);
+  if (weights.is_convnext()) inspection.layout = weights.layout;
+  inspect_tensors(file, weights, inspection);
+  attempt(inspection, [&] {
+    inspection.card = card_of(file, weights, architecture_name);
+    inspection.misfits = find_misfits(weights, inspection.card->card.network);
+  });
+  inspection.notes = file.notes;
+  std::ranges::copy(inspection.card ? inspection.card->notes : notes_on(weights), std::back_inserter(inspection.notes));
+  if (inspection.card || !inspection.layout) return inspection;
+  // No card, but the tensors may still tell what they lack.
+  attempt(inspection, [&] {
+    std::vector<std::string> ignored;
+    ConvNextConfig network = infer_network(weights, inspection.path.string(), ignored);
+    if (!architecture_name.empty()) network = named_network(architecture(architecture_name), network);
+    inspection.misfits = find_misfits(weights, network);
+  });
+  const auto repeated = std::ranges::unique(inspection.problems);
+  inspection.problems.erase(repeated.begin(), repeated.end());
+  return inspection;
+}
+
+}  // namespace convnext

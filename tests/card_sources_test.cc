@@ -1,0 +1,622 @@
+// Cards for weights that bring none of ours: JSON files of timm, transformers and OpenCLIP, names of files, and
+// nothing.
+#include "model/card_sources.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/backend.h"
+#include "expect_error.h"
+#include "golden.h"
+#include "io/file.h"
+#include "model/formula.h"
+#include "model/imagenet_labels.h"
+#include "model/published.h"
+#include "model/registry.h"
+#include "temporary_folder.h"
+
+namespace convnext {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+ConvNextConfig registered(std::string_view name) { return std::get<ConvNextConfig>(architecture(name).network); }
+
+// What the tensors of a file of this network tell: no eps, no activation.
+ConvNextConfig seen(std::string_view name, int classes) {
+  ConvNextConfig network = registered(name);
+  network.classes = classes;
+  network.norm_eps = 1e-6;
+  network.activation = Activation::kGelu;
+  return network;
+}
+
+// The networks of tests/goldens/cards.
+ConvNextConfig small(std::string_view name, int classes) {
+  ConvNextConfig network = seen(name, classes);
+  network.depths = {1, 1, 1, 1};
+  network.dims = {8, 16, 24, 32};
+  return network;
+}
+
+class CardSources : public testing::Test {
+ protected:
+  // A file of weights under this name; only its name and its neighbours matter.
+  fs::path weights(std::string_view name = "model.safetensors") {
+    fs::create_directories((folder_ / name).parent_path());
+    return folder_ / name;
+  }
+  void config(const std::string& text) { folder_.write("config.json", text); }
+  void processor(const std::string& text) { folder_.write("preprocessor_config.json", text); }
+  FoundCard find(const ConvNextConfig& network, std::string_view architecture = {}) {
+    return find_card(weights(), network, architecture);
+  }
+  static FoundCard find_golden(const std::string& folder, const ConvNextConfig& network) {
+    return find_card(golden_path("cards/" + folder) / "model.safetensors", network, {});
+  }
+
+  TemporaryFolder folder_;
+};
+
+const ConvNextConfig& network_of(const FoundCard& found) { return std::get<ConvNextConfig>(found.card.network); }
+
+// timm.
+
+TEST_F(CardSources, TimmsConfigGivesWhatTimmMakesOfIt) {
+  const json expected = json::parse(read_text(golden_path("cards/expected.json")));
+  const std::map<std::string, ConvNextConfig> networks = {{"timm/plain", small("convnext_tiny", 3)},
+                                                          {"timm/synsets", small("convnext_atto", 2)},
+                                                          {"timm/eps", small("convnext_xxlarge", 5)},
+                                                          {"timm/activation", small("test_convnext3", 5)}};
+  for (const auto& [folder, network] : networks) {
+    SCOPED_TRACE(folder);
+    const FoundCard found = find_golden(folder, network);
+    const Preprocessing& p = found.card.preprocessing;
+    const json& want = expected[folder];
+    EXPECT_EQ(found.card.architecture, want["architecture"]);
+    EXPECT_EQ(p.resolution, want["resolution"]);
+    EXPECT_EQ(p.mean, (want["mean"].get<std::array<float, 3>>()));
+    EXPECT_EQ(p.std, (want["std"].get<std::array<float, 3>>()));
+    EXPECT_EQ(name_of(p.interpolation), want["interpolation"]);
+    EXPECT_EQ(p.crop_fraction, want["crop_fraction"].get<double>());
+    EXPECT_EQ(name_of(p.crop_mode), want["crop_mode"]);
+    EXPECT_EQ(network_of(found).norm_eps, want["norm_eps"].get<double>());
+    EXPECT_EQ(found.origins.at("resolution"), "config.json, 'pretrained_cfg'");
+    EXPECT_THAT(found.notes, IsEmpty());
+  }
+}
+
+TEST_F(CardSources, TimmsLabelsComeAlongAndSynsetsGetTheirNames) {
+  const FoundCard found = find_golden("timm/plain", small("convnext_tiny", 3));
+  EXPECT_THAT(found.card.labels, ElementsAre("cat", "dog", "owl"));
+  EXPECT_EQ(found.card.license, "Apache-2.0") << "as SPDX writes it";
+  EXPECT_THAT(find_golden("timm/synsets", small("convnext_atto", 2)).card.labels,
+              ElementsAre("n02123045 tabby", "n01440764 tench"));
+}
+
+TEST_F(CardSources, WhatTensorsCannotTellIsTheArchitectures) {
+  EXPECT_EQ(network_of(find_golden("timm/activation", small("test_convnext3", 5))).activation, Activation::kSilu);
+  ConvNextConfig zepto = seen("convnext_zepto_rms", 1000);
+  zepto.norm = Norm::kRmsNorm;  // the tensors of both norms are the same
+  EXPECT_EQ(network_of(find(zepto)).norm, Norm::kSimpleNorm);
+}
+
+TEST_F(CardSources, ArgumentsOfTimmsConfigOverrideTheArchitecture) {
+  config(R"({"architecture": "convnext_tiny", "num_classes": 3,
+             "model_args": {"depths": [1, 1, 1, 1], "norm_eps": 1e-3, "act_layer": "silu"}, "pretrained_cfg": {}})");
+  const FoundCard found = find(small("convnext_tiny", 3));
+  EXPECT_EQ(network_of(found).norm_eps, 1e-3);
+  EXPECT_EQ(network_of(found).activation, Activation::kSilu);
+  EXPECT_EQ(found.origins.at("activation"), "config.json, 'pretrained_cfg'");
+}
+
+// Before 2023 all values lay in one object.
+TEST_F(CardSources, TimmsOldFlatConfigIsRead) {
+  config(R"({"architecture": "convnext_tiny", "num_classes": 1000, "input_size": [3, 288, 288], "crop_pct": 0.9,
+             "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear"})");
+  const Preprocessing p = find(seen("convnext_tiny", 1000)).card.preprocessing;
+  EXPECT_EQ(p.resolution, 288);
+  EXPECT_EQ(p.crop_fraction, 0.9);
+  EXPECT_EQ(p.interpolation, Interpolation::kBilinear);
+  EXPECT_THAT(p.mean, ElementsAre(0.1f, 0.2f, 0.3f));
+}
+
+TEST_F(CardSources, TimmsTagSaysWhichPublishedWeightsTheyAre) {
+  config(R"({"architecture": "convnext_tiny", "num_classes": 0,
+             "pretrained_cfg": {"tag": "dinov3_lvd1689m", "input_size": [3, 224, 224], "crop_pct": 1.0}})");
+  const FoundCard found = find(seen("convnext_tiny", 0));
+  EXPECT_EQ(found.card.architecture, "dinov3_convnext_tiny");
+  EXPECT_EQ(found.card.license, "dinov3-license");
+  EXPECT_THAT(found.card.training, HasSubstr("LVD-1689M"));
+}
+
+// transformers.
+
+TEST_F(CardSources, TransformersFilesGiveWhatItsProcessorsDo) {
+  struct Case {
+    const char* folder;
+    const char* network;
+    int classes;
+    Preprocessing want;
+  };
+  const Preprocessing usual;
+  Preprocessing crop = usual, squash = usual, bit = usual, clip = usual, raw = usual, dinov3 = usual;
+  crop.crop_fraction = 0.95;
+  // From 384 pixels on, ConvNeXt's processor squeezes, whatever crop_pct says.
+  squash.resolution = 384;
+  squash.crop_fraction = 1.0;
+  squash.crop_mode = CropMode::kSquash;
+  squash.interpolation = Interpolation::kBilinear;
+  bit.interpolation = Interpolation::kBilinear;
+  bit.crop_fraction = 224.0 / 236.0;
+  clip = find_published("convnext_base", "clip_laion2b")->preprocessing;
+  clip.resolution = 240;
+  clip.crop_fraction = 240.0 / 256.0;
+  clip.crop_mode = CropMode::kSquash;
+  // Pixels of 0 to 255, less 127.5, divided by 64: as x / 255, less 0.5, divided by 64 / 255.
+  raw.resolution = 64;
+  raw.crop_fraction = 1.0;
+  raw.mean = {0.5f, 0.5f, 0.5f};
+  raw.std = {64.0f / 255.0f, 64.0f / 255.0f, 64.0f / 255.0f};
+  dinov3.crop_fraction = 1.0;
+  dinov3.crop_mode = CropMode::kSquash;
+  dinov3.interpolation = Interpolation::kBilinear;
+  const Case cases[] = {{"crop", "convnext_tiny", 3, crop},    {"squash", "convnext_tiny", 3, squash},
+                        {"v2", "convnextv2_tiny", 5, usual},   {"bit", "convnext_tiny", 3, bit},
+                        {"clip", "convnext_tiny", 3, clip},    {"raw", "convnext_tiny", 3, raw},
+                        {"dinov3", "convnext_tiny", 0, dinov3}};
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.folder);
+    ConvNextConfig network = small(one.network, one.classes);
+    if (one.folder == std::string("bit")) network.layer_scale = false;
+    const FoundCard found = find_golden(std::string("transformers/") + one.folder, network);
+    const Preprocessing& p = found.card.preprocessing;
+    EXPECT_EQ(p.resolution, one.want.resolution);
+    EXPECT_NEAR(p.crop_fraction, one.want.crop_fraction, 1e-12);
+    EXPECT_EQ(std::floor(p.resolution / p.crop_fraction), std::floor(p.resolution / one.want.crop_fraction + 1e-9));
+    EXPECT_EQ(p.crop_mode, one.want.crop_mode);
+    EXPECT_EQ(p.interpolation, one.want.interpolation);
+    EXPECT_EQ(p.pipeline,
+              one.folder == std::string("dinov3") ? PixelPipeline::kTorchvision : PixelPipeline::kTransformers);
+    for (std::size_t i = 0; i < 3; ++i) {
+      EXPECT_FLOAT_EQ(p.mean[i], one.want.mean[i]);
+      EXPECT_FLOAT_EQ(p.std[i], one.want.std[i]);
+    }
+    EXPECT_EQ(found.origins.at("resolution"), "preprocessor_config.json");
+  }
+}
+
+// layer_norm_eps is of the last norm alone, but in DINOv3's networks of all; a file without it means 1e-12.
+TEST_F(CardSources, EpsOfTransformersGoesWhereTransformersTakesIt) {
+  const auto eps = [&](const char* folder, const ConvNextConfig& network) {
+    const FoundCard found = find_golden(folder, network);
+    return std::pair(network_of(found).norm_eps, network_of(found).head_eps());
+  };
+  EXPECT_EQ(eps("transformers/crop", small("convnext_tiny", 3)), std::pair(1e-6, 1e-12));
+  EXPECT_EQ(eps("transformers/squash", small("convnext_tiny", 3)), std::pair(1e-6, 1e-5));
+  EXPECT_EQ(eps("transformers/v2", small("convnextv2_tiny", 5)), std::pair(1e-6, 1e-12));
+  EXPECT_EQ(eps("transformers/dinov3", small("convnext_tiny", 0)), std::pair(1e-6, 1e-6));
+  config(R"({"model_type": "convnext"})");
+  EXPECT_EQ(network_of(find(seen("convnext_tiny", 1000))).head_eps(), 1e-12);
+  config(R"({"model_type": "dinov3_convnext", "layer_norm_eps": 1e-5})");
+  EXPECT_EQ(network_of(find(seen("convnext_tiny", 0))).norm_eps, 1e-5);
+}
+
+// In both backends: the pooled features move, the maps before them do not.
+TEST_F(CardSources, EpsOfTheHeadIsTheHeadsAlone) {
+  ConvNextConfig plain = small("convnext_tiny", 3);
+  ConvNextConfig other = plain;
+  other.head_norm_eps = 0.1;
+  const WeightStore weights = formula_weights(plain, 1);
+  const Tensor input = formula_input("input", {1, 3, 64, 64}, 2);
+  const auto run = [&](const Backend& backend, const ConvNextConfig& network) {
+    const OutputShapes shapes = output_shapes(network, 1, 64, 64);
+    Tensor pooled = Tensor::zeros(shapes.pooled);
+    std::vector<Tensor> stages;
+    OutputViews views;
+    views.pooled = pooled.view(Layout::kRowMajor);
+    for (const Shape& shape : shapes.stages) {
+      stages.push_back(Tensor::zeros(shape));
+      views.stages.push_back(stages.back().view(Layout::kNchw));
+    }
+    Workspace workspace;
+    backend.compile(network, weights, Precision::kFp32)->run(input.view(Layout::kNchw), views, workspace);
+    return std::pair(std::move(pooled), std::move(stages.back()));
+  };
+  for (const auto& backend : {make_reference_backend(), make_cpu_backend()}) {
+    SCOPED_TRACE(backend->name());
+    const auto [pooled, stage] = run(*backend, plain);
+    const auto [moved, same] = run(*backend, other);
+    EXPECT_THAT(same.values<float>(), testing::ElementsAreArray(stage.values<float>()));
+    // (x - mean) / sqrt(var + eps), weight and bias: what the bias does not add shrinks by one factor.
+    const auto bias = weights.at("head.norm.bias");
+    const auto* shift = reinterpret_cast<const float*>(bias.data);
+    const auto before = pooled.values<float>(), after = moved.values<float>();
+    const float factor = (after[0] - shift[0]) / (before[0] - shift[0]);
+    EXPECT_LT(factor, 0.999f);
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      EXPECT_NEAR(after[i] - shift[i], factor * (before[i] - shift[i]), 1e-4);
+    }
+  }
+}
+
+TEST_F(CardSources, TransformersLabelsAreTakenUnlessTheyAreNumbers) {
+  EXPECT_THAT(find_golden("transformers/crop", small("convnext_tiny", 3)).card.labels,
+              ElementsAre("cat", "dog", "owl"));
+  EXPECT_THAT(find_golden("transformers/v2", small("convnextv2_tiny", 5)).card.labels, IsEmpty());
+  EXPECT_EQ(network_of(find_golden("transformers/squash", small("convnext_tiny", 3))).activation, Activation::kSilu);
+}
+
+TEST_F(CardSources, TransformersNetworksAreCalledByTheirFamilies) {
+  EXPECT_EQ(find_golden("transformers/dinov3", small("convnext_tiny", 0)).card.architecture, "dinov3_convnext_tiny");
+  EXPECT_EQ(find_golden("transformers/v2", small("convnextv2_tiny", 5)).card.architecture.substr(0, 10), "convnextv2");
+  config(R"({"model_type": "convnext"})");
+  EXPECT_EQ(find(seen("convnext_tiny", 0)).card.architecture, "convnext_tiny");
+}
+
+TEST_F(CardSources, ABackboneInsideOfADetectorsConfigIsRead) {
+  config(R"({"model_type": "upernet", "backbone_config": {"model_type": "convnext", "layer_norm_eps": 1e-4}})");
+  EXPECT_EQ(network_of(find(seen("convnext_tiny", 0))).head_eps(), 1e-4);
+}
+
+// A class's defaults are not the file's word: what it leaves out is what the weights are known for.
+TEST_F(CardSources, ValuesThatAProcessorLeavesOutAreThePublishedOnes) {
+  config(R"({"model_type": "convnext"})");
+  processor(R"({"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 288}})");
+  const FoundCard found = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(found.card.preprocessing.resolution, 288);
+  EXPECT_FLOAT_EQ(found.card.preprocessing.mean[0], 0.485f);
+  EXPECT_EQ(found.origins.at("mean"), "assumed: as of convnext_tiny.fb_in1k");
+  ASSERT_THAT(found.notes, testing::SizeIs(1));
+  EXPECT_THAT(found.notes[0], HasSubstr("mean"));
+}
+
+// The older extractors have a number for the size.
+TEST_F(CardSources, OldFeatureExtractorsAreRead) {
+  config(R"({"model_type": "convnext"})");
+  processor(R"({"feature_extractor_type": "ConvNextFeatureExtractor", "size": 224, "crop_pct": 0.875, "resample": 3,
+                "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": true})");
+  EXPECT_EQ(find(seen("convnext_tiny", 1000)).card.preprocessing,
+            Preprocessing{.pipeline = PixelPipeline::kTransformers});
+  processor(R"({"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.875,
+                "resample": 3, "image_mean": 0.4, "image_std": 0.2, "do_normalize": false})");
+  const Preprocessing plain = find(seen("convnext_tiny", 1000)).card.preprocessing;
+  EXPECT_THAT(plain.mean, ElementsAre(0.0f, 0.0f, 0.0f));
+  EXPECT_THAT(plain.std, ElementsAre(1.0f, 1.0f, 1.0f));
+}
+
+// OpenCLIP.
+
+TEST_F(CardSources, OpenClipsConfigIsRead) {
+  folder_.write(
+      "open_clip_config.json",
+      R"({"model_cfg": {"embed_dim": 640, "vision_cfg": {"timm_model_name": "convnext_base", "image_size": 320}},
+                    "preprocess_cfg": {"mean": [0.48, 0.45, 0.40], "std": [0.26, 0.26, 0.27],
+                                       "interpolation": "bicubic", "resize_mode": "shortest"}})");
+  const FoundCard found = find_card(weights("open_clip_model.safetensors"), seen("convnext_base", 640), {});
+  EXPECT_EQ(found.card.architecture, "convnext_base");
+  EXPECT_EQ(found.card.preprocessing.resolution, 320);
+  EXPECT_EQ(found.card.preprocessing.crop_fraction, 1.0);
+  EXPECT_FLOAT_EQ(found.card.preprocessing.mean[2], 0.40f);
+  EXPECT_EQ(found.origins.at("mean"), "open_clip_config.json");
+  EXPECT_THAT(found.card.labels, IsEmpty());
+}
+
+// Names of files.
+
+TEST_F(CardSources, PublishedFilesAreKnownByName) {
+  const auto found = [&](std::string_view name, const ConvNextConfig& network) {
+    return find_card(weights(name), network, {});
+  };
+  const FoundCard base = found("convnext_base_22k_1k_384.pth", seen("convnext_base", 1000));
+  EXPECT_EQ(base.card.preprocessing.resolution, 384);
+  EXPECT_EQ(base.card.preprocessing.crop_mode, CropMode::kSquash);
+  EXPECT_EQ(base.origins.at("crop_mode"), "published weights convnext_base.fb_in22k_ft_in1k_384");
+  EXPECT_EQ(base.card.license, "Apache-2.0");
+  EXPECT_THAT(json::parse(base.card.training)["data"].get<std::string>(), StartsWith("ImageNet-22K"));
+  EXPECT_THAT(base.notes, IsEmpty());
+  const FoundCard bilinear = found("convnext_small-0c510722.pth", seen("convnext_small", 1000));
+  EXPECT_EQ(bilinear.card.preprocessing.interpolation, Interpolation::kBilinear);
+  // A hub's folder, and its cache.
+  EXPECT_EQ(found("convnextv2_tiny.fcmae_ft_in22k_in1k_384/model.safetensors", seen("convnextv2_tiny", 1000))
+                .card.preprocessing.resolution,
+            384);
+  EXPECT_EQ(
+      found("models--timm--convnext_tiny.in12k_ft_in1k/snapshots/0123/model.safetensors", seen("convnext_tiny", 1000))
+          .card.preprocessing.crop_fraction,
+      0.95);
+}
+
+TEST_F(CardSources, WordsOfANameChooseAmongPublishedWeights) {
+  const FoundCard found = find_card(weights("my_convnext_base_22k_1k_384_v2.pth"), seen("convnext_base", 1000), {});
+  EXPECT_EQ(found.card.preprocessing.resolution, 384);
+  ASSERT_THAT(found.notes, testing::SizeIs(1));
+  EXPECT_THAT(found.notes[0], HasSubstr("took that of convnext_base.fb_in22k_ft_in1k_384"));
+  EXPECT_EQ(found.origins.at("resolution"), "assumed: as of convnext_base.fb_in22k_ft_in1k_384");
+  EXPECT_THAT(found.card.license, IsEmpty()) << "weights that are only alike may have another licence";
+}
+
+TEST_F(CardSources, TheSideInANameIsEnoughToChoose) {
+  EXPECT_EQ(find_card(weights("best_384.pth"), seen("convnext_base", 1000), {}).card.preprocessing.resolution, 384);
+  EXPECT_EQ(find_card(weights("best.pth"), seen("convnext_base", 1000), {}).card.preprocessing.resolution, 224);
+}
+
+TEST_F(CardSources, AnUnknownNameGetsTheRegisteredDefaultAndANote) {
+  const FoundCard found = find(seen("convnext_pico_ols", 1000));
+  EXPECT_EQ(found.card.architecture, "convnext_pico_ols");
+  EXPECT_EQ(found.card.preprocessing, architecture("convnext_pico_ols").preprocessing);
+  EXPECT_EQ(found.origins.at("architecture"), "the tensors' shapes");
+  ASSERT_THAT(found.notes, testing::SizeIs(1));
+  EXPECT_THAT(found.notes[0], HasSubstr("nothing says how pictures were prepared"));
+}
+
+// A name that lies is not believed.
+TEST_F(CardSources, ANameOfOtherTensorsIsPassedOver) {
+  const FoundCard found = find_card(weights("convnext_base_1k_224_ema.pth"), seen("convnext_tiny", 1000), {});
+  EXPECT_EQ(found.card.architecture, "convnext_tiny");
+  EXPECT_THAT(found.notes, testing::Contains(HasSubstr("dims are 96,192,384,768")));
+}
+
+TEST_F(CardSources, EveryRegisteredNetworkIsFoundByItsShapes) {
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.family == Family::kDinov3ConvNext) continue;  // V1 without a classifier: told apart by names
+    SCOPED_TRACE(entry.name);
+    const ConvNextConfig network = seen(entry.name, class_count(entry.network));
+    const FoundCard found = find(network);
+    EXPECT_EQ(found.card.architecture, entry.name);
+    EXPECT_EQ(found.card.network, entry.network);
+    EXPECT_EQ(found.card.preprocessing, entry.preprocessing);
+  }
+}
+
+TEST_F(CardSources, ANetworkWithoutANameGetsTheNearest) {
+  ConvNextConfig network = seen("convnextv2_tiny", 7);
+  network.depths = {3, 3, 8, 3};
+  const FoundCard found = find(network);
+  EXPECT_EQ(found.card.architecture, "convnextv2_tiny");
+  EXPECT_EQ(network_of(found).depths, network.depths);
+  EXPECT_THAT(found.notes, testing::Contains(HasSubstr("nearest")));
+}
+
+// Labels.
+
+TEST_F(CardSources, ImagenetsClassCountsGetItsNames) {
+  const FoundCard found = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(found.card.labels, imagenet_list(1000)->labels);
+  EXPECT_THAT(found.origins.at("labels"), HasSubstr("ImageNet-1K"));
+  EXPECT_EQ(find(seen("convnext_tiny", 21841)).card.labels.size(), 21841u);
+  EXPECT_EQ(find(seen("convnext_tiny", 11821)).card.labels.size(), 11821u);
+  EXPECT_THAT(find(seen("convnext_tiny", 10)).card.labels, IsEmpty());
+}
+
+// Contradictions and damage.
+
+TEST_F(CardSources, AFileOfOtherWeightsIsRefused) {
+  const ConvNextConfig tiny = seen("convnext_tiny", 1000);
+  config(R"({"architecture": "convnext_base", "pretrained_cfg": {}})");
+  expect_error(ErrorCode::kMismatch, {"convnext_base", "dims are 96,192,384,768"}, [&] { find(tiny); });
+  config(R"({"architecture": "convnext_tiny", "num_classes": 10, "pretrained_cfg": {}})");
+  expect_error(ErrorCode::kMismatch, {"num_classes", "10", "1000"}, [&] { find(tiny); });
+  config(R"({"model_type": "convnext", "hidden_sizes": [128, 256, 512, 1024]})");
+  expect_error(ErrorCode::kMismatch, {"hidden_sizes", "128,256,512,1024", "96,192,384,768"}, [&] { find(tiny); });
+  config(R"({"model_type": "convnext", "id2label": {"0": "cat", "1": "dog"}})");
+  expect_error(ErrorCode::kMismatch, {"id2label", "2 labels", "1000"}, [&] { find(tiny); });
+  config(R"({"model_type": "resnet"})");
+  expect_error(ErrorCode::kMismatch, {"model_type", "resnet"}, [&] { find(tiny); });
+}
+
+TEST_F(CardSources, ANameThatTheUserGaveIsHeldAgainstTheRest) {
+  expect_error(ErrorCode::kMismatch, {"no convnext_base", "--architecture convnext_tiny"},
+               [&] { find(seen("convnext_tiny", 10), "convnext_base"); });
+  config(R"({"architecture": "convnext_tiny", "pretrained_cfg": {}})");
+  expect_error(ErrorCode::kMismatch, {"convnext_tiny", "leave --architecture out"},
+               [&] { find(seen("convnext_base", 10), "convnext_base"); });
+  expect_error(ErrorCode::kNotFound, {"convnext_tinny"}, [&] { find(seen("convnext_tiny", 10), "convnext_tinny"); });
+  // DINOv3's network is V1's without a classifier.
+  EXPECT_EQ(find(seen("convnext_tiny", 0), "dinov3_convnext_tiny").card.architecture, "dinov3_convnext_tiny");
+}
+
+struct WrongText {
+  const char* name;
+  const char* file;
+  const char* text;
+  ErrorCode code;
+  const char* message;
+};
+
+class WrongJson : public CardSources, public testing::WithParamInterface<WrongText> {};
+
+TEST_P(WrongJson, IsRefusedWithFileAndKey) {
+  const WrongText& wrong = GetParam();
+  config(R"({"model_type": "convnext"})");
+  folder_.write(wrong.file, wrong.text);
+  expect_error(wrong.code, {wrong.file, wrong.message}, [&] { find(seen("convnext_tiny", 3)); });
+}
+
+constexpr auto kDamagedCode = ErrorCode::kDamaged;
+constexpr auto kUnsupportedCode = ErrorCode::kUnsupported;
+constexpr const char* kConfig = "config.json";
+constexpr const char* kProcessor = "preprocessor_config.json";
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, WrongJson,
+    testing::Values(
+        WrongText{"NotJson", kConfig, "{\"architecture\": ", kDamagedCode, "not JSON"},
+        WrongText{"NotUtf8", kConfig, "{\"architecture\": \"\xff\"}", kDamagedCode, "not JSON"},
+        WrongText{"NotAnObject", kConfig, "[1, 2]", kDamagedCode, "not a JSON object"},
+        WrongText{"HugeNumber", kConfig, R"({"architecture": "convnext_tiny", "x": 1e999})", kDamagedCode,
+                  "out of range"},
+        WrongText{"TextForNumber", kConfig, R"({"pretrained_cfg": {"crop_pct": "0.9"}})", kDamagedCode, "crop_pct"},
+        WrongText{"NumberForText", kConfig, R"({"architecture": 5})", kDamagedCode, "architecture"},
+        WrongText{"TwoMeans", kConfig, R"({"pretrained_cfg": {"mean": [0.5, 0.5]}})", kDamagedCode, "mean"},
+        WrongText{"ObjectForPretrained", kConfig, R"({"pretrained_cfg": 7})", kDamagedCode, "pretrained_cfg"},
+        WrongText{"FractionOfAPixel", kConfig, R"({"pretrained_cfg": {"input_size": [3, 224.5, 224.5]}})", kDamagedCode,
+                  "input_size"},
+        WrongText{"HugeInteger", kConfig, R"({"pretrained_cfg": {"input_size": [3, 4294967520, 4294967520]}})",
+                  kDamagedCode, "input_size"},
+        WrongText{"NotSquare", kConfig, R"({"pretrained_cfg": {"input_size": [3, 224, 256]}})", kUnsupportedCode,
+                  "input_size"},
+        WrongText{"NoInterpolation", kConfig, R"({"pretrained_cfg": {"interpolation": "cubic"}})", kUnsupportedCode,
+                  "cubic"},
+        WrongText{"NoActivation", kConfig, R"({"model_type": "convnext", "hidden_act": "relu"})",
+                  ErrorCode::kInvalidArgument, "hidden_act"},
+        WrongText{"LabelTwice", kConfig, R"({"model_type": "convnext", "id2label": {"0": "a", "00": "b", "2": "c"}})",
+                  kDamagedCode, "id2label"},
+        WrongText{"LabelOutside", kConfig, R"({"model_type": "convnext", "id2label": {"0": "a", "1": "b", "3": "c"}})",
+                  kDamagedCode, "id2label"},
+        WrongText{"NumberForLabel", kConfig, R"({"model_type": "convnext", "id2label": {"0": 1, "1": 2, "2": 3}})",
+                  kDamagedCode, "id2label"},
+        WrongText{"NoFilter", kProcessor, R"({"size": 224, "resample": 9})", kUnsupportedCode, "resample"},
+        WrongText{"EmptySize", kProcessor, R"({"size": {}})", kUnsupportedCode, "size"},
+        WrongText{"SizeOfZero", kProcessor, R"({"size": {"shortest_edge": 0}})", kDamagedCode, "size"},
+        WrongText{"OblongSize", kProcessor, R"({"size": {"height": 224, "width": 200}})", kUnsupportedCode, "size"},
+        WrongText{"NoCrop", kProcessor, R"({"image_processor_type": "BitImageProcessor", "do_center_crop": false,
+                                             "size": {"shortest_edge": 224}})",
+                  kUnsupportedCode, "size"},
+        WrongText{"CropBeyond", kProcessor, R"({"size": {"shortest_edge": 224}, "crop_size": 256})", kUnsupportedCode,
+                  "crop_size"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(CardSources, DeepAndLongFilesAreRefusedWithoutBeingKept) {
+  config(std::string(100'000, '[') + std::string(100'000, ']'));
+  expect_error(ErrorCode::kDamaged, {"config.json", "nests deeper"}, [&] { find(seen("convnext_tiny", 3)); });
+  config("{\"architecture\": \"" + std::string(11 << 20, 'a') + "\"}");
+  EXPECT_THROW(find(seen("convnext_tiny", 3)), Error);
+}
+
+// Every cut and every flipped byte of a real file ends in a card or an Error, never otherwise.
+TEST_F(CardSources, DamagedFilesGiveCardsOrErrors) {
+  const std::string good = read_text(golden_path("cards/timm/plain/config.json"));
+  const ConvNextConfig network = small("convnext_tiny", 3);
+  int refused = 0, taken = 0;
+  const auto attempt = [&](const std::string& text) {
+    config(text);
+    try {
+      find(network);
+      ++taken;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("config.json"));
+      ++refused;
+    }
+  };
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    attempt(good.substr(0, i));
+    std::string changed = good;
+    changed[i] = static_cast<char>(changed[i] ^ (1 << (i % 7)));
+    attempt(changed);
+  }
+  EXPECT_GT(refused, 1000);
+  EXPECT_GT(taken, 50);
+}
+
+// There and back.
+
+Card card_of(std::string_view name, int classes, std::vector<std::string> labels = {}) {
+  Card card;
+  card.architecture = name;
+  card.network = registered(name);
+  set_class_count(card.network, classes);
+  card.preprocessing = architecture(name).preprocessing;
+  card.labels = std::move(labels);
+  return card;
+}
+
+TEST_F(CardSources, TimmsConfigComesBackAsTheCard) {
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.family == Family::kConvNextIsotropic) continue;
+    SCOPED_TRACE(entry.name);
+    const int classes = class_count(entry.network) == 0 ? 0 : 3;
+    Card card = card_of(entry.name, classes,
+                        classes > 0 ? std::vector<std::string>{"a", "b", "c"} : std::vector<std::string>{});
+    card.license = "MIT";
+    card.preprocessing.mean = {0.1f, 0.485f, 0.3f};
+    card.preprocessing.crop_mode = CropMode::kSquash;
+    config(timm_config_json(card));
+    const FoundCard found = find(seen(entry.name, classes), entry.name);
+    EXPECT_EQ(found.card.network, card.network);
+    EXPECT_EQ(found.card.preprocessing, card.preprocessing);
+    EXPECT_EQ(found.card.labels, card.labels);
+    EXPECT_EQ(found.card.license, "MIT");
+  }
+}
+
+TEST_F(CardSources, TimmsConfigStatesWhatAFreeNetworkChanges) {
+  Card card = card_of("convnext_tiny", 4);
+  auto& network = std::get<ConvNextConfig>(card.network);
+  network.depths = {1, 2, 1, 1};
+  network.kernel_sizes = {7, 5, 5, 3};
+  network.patch_size = 2;
+  network.input_channels = 5;
+  network.layer_scale = false;
+  network.activation = Activation::kSilu;
+  network.norm_eps = 1e-4;
+  const json written = json::parse(timm_config_json(card));
+  const json want = {{"depths", {1, 2, 1, 1}},   {"kernel_sizes", {7, 5, 5, 3}}, {"patch_size", 2}, {"in_chans", 5},
+                     {"ls_init_value", nullptr}, {"act_layer", "silu"},          {"norm_eps", 1e-4}};
+  EXPECT_EQ(written["model_args"], want);
+  EXPECT_EQ(written["pretrained_cfg"]["mean"][0], 0.485) << "as it is known, not as a float prints in double";
+  EXPECT_FALSE(json::parse(timm_config_json(card_of("convnext_atto", 10))).contains("model_args"));
+  EXPECT_EQ(json::parse(timm_config_json(card_of("dinov3_convnext_base", 0)))["architecture"], "convnext_base");
+  expect_error(ErrorCode::kUnsupported, {"convnext_isotropic_small", "timm"},
+               [] { timm_config_json(card_of("convnext_isotropic_small", 1000)); });
+}
+
+TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
+  struct Way {
+    int resolution;
+    double fraction;
+    CropMode mode;
+    Interpolation filter;
+  };
+  const Way ways[] = {
+      {224, 0.875, CropMode::kCenter, Interpolation::kBicubic}, {384, 1.0, CropMode::kSquash, Interpolation::kBilinear},
+      {384, 1.0, CropMode::kCenter, Interpolation::kBicubic},   {224, 1.0, CropMode::kSquash, Interpolation::kLanczos},
+      {100, 0.77, CropMode::kCenter, Interpolation::kHamming},  {500, 0.77, CropMode::kSquash, Interpolation::kBox}};
+  for (const char* name : {"convnext_tiny", "convnextv2_tiny", "dinov3_convnext_tiny"}) {
+    for (const Way& way : ways) {
+      SCOPED_TRACE(std::string(name) + " " + std::to_string(way.resolution));
+      const bool classifies = registered(name).classes > 0;
+      Card card = card_of(name, classifies ? 2 : 0);
+      if (classifies) card.labels = {"cat", "dog"};
+      card.preprocessing = {.resolution = way.resolution,
+                            .interpolation = way.filter,
+                            .crop_fraction = way.fraction,
+                            .crop_mode = way.mode};
+      config(transformers_config_json(card));
+      processor(transformers_preprocessor_json(card));
+      const FoundCard found = find(seen(name, class_count(card.network)));
+      EXPECT_EQ(found.card.architecture, name);
+      EXPECT_EQ(found.card.network, card.network);
+      EXPECT_EQ(found.card.labels, card.labels);
+      const Preprocessing& p = found.card.preprocessing;
+      EXPECT_EQ(p.resolution, way.resolution);
+      EXPECT_EQ(p.crop_mode, way.mode);
+      EXPECT_EQ(p.interpolation, way.filter);
+      EXPECT_EQ(p.mean, card.preprocessing.mean);
+      EXPECT_EQ(std::floor(p.resolution / p.crop_fraction), std::floor(way.resolution / way.fraction));
+    }
+  }
+}
+
+TEST_F(CardSources, TransformersRefusesNetworksThatItDoesNotHave) {
+  const auto refuses = [](std::string_view name, const char* why) {
+    expect_error(ErrorCode::kUnsupported, {"transformers", std::string(name), why},
+                 [&] { transformers_config_json(card_of(name, 1000)); });
+  };
+  refuses("convnext_pico_ols", "stem");
+  refuses("convnext_zepto_rms", "LayerNorm");
+  refuses("convnext_tiny_hnf", "head");
+  refuses("convnext_large_mlp", "head");
+  refuses("convnext_xxlarge", "eps");
+  refuses("convnext_isotropic_small", "stem");
+  refuses("test_convnext3", "7x7");
+}
+
+}  // namespace
+}  // namespace convnext

@@ -1,0 +1,735 @@
+// Weights in every layout: names both ways, networks found from shapes, files of the real libraries
+// (tests/goldens/layouts, made by tools/goldens/layouts.py), and what keeps a file from being a model.
+#include "model/layouts.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "engine/backend.h"
+#include "expect_error.h"
+#include "io/pytorch.h"
+#include "io/safetensors.h"
+#include "model/checkpoint.h"
+#include "model/formula.h"
+#include "model/inspection.h"
+#include "model/registry.h"
+#include "model/tensors.h"
+#include "temporary_folder.h"
+#include "tests/golden.h"
+#include "tests/tensor_compare.h"
+
+namespace convnext {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// Files that the libraries wrote.
+
+const SafetensorsFile& expected_outputs() {
+  static const SafetensorsFile file = SafetensorsFile::open(golden_path("layouts/expected.safetensors"));
+  return file;
+}
+
+std::map<std::string, std::string> golden_layouts() {
+  return nlohmann::json::parse(expected_outputs().metadata().at("layouts")).get<std::map<std::string, std::string>>();
+}
+
+std::vector<std::string> golden_paths() {
+  std::vector<std::string> paths;
+  for (const auto& [path, layout] : golden_layouts()) paths.push_back(path);
+  return paths;
+}
+
+TEST(LayoutGoldens, EveryFileInTheFolderIsTested) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::directory_iterator(golden_path("layouts"))) {
+    if (entry.path().filename() != "expected.safetensors") found.push_back(entry.path().filename());
+  }
+  EXPECT_THAT(found, testing::UnorderedElementsAreArray(golden_paths()));
+  EXPECT_THAT(found, SizeIs(14));
+}
+
+class LayoutGolden : public testing::TestWithParam<std::string> {
+ protected:
+  // Whether the weights give the library's output in a network.
+  testing::AssertionResult agrees(const NetworkConfig& network, const WeightStore& weights) {
+    const Tensor input = formula_input("input", {2, 3, 64, 64}, 1);
+    const OutputShapes shapes = output_shapes(network, 2, 64, 64);
+    Tensor output = Tensor::zeros(classifies() ? shapes.logits : shapes.pooled);
+    OutputViews views;
+    (classifies() ? views.logits : views.pooled) = output.view();
+    Workspace workspace;
+    make_reference_backend()->compile(network, weights, Precision::kFp32)->run(input.view(), views, workspace);
+    return tensors_close(output, golden_tensor(expected_outputs(), key()));
+  }
+  bool classifies() const { return expected_outputs().tensors().contains(GetParam() + "/logits"); }
+  std::string key() const { return GetParam() + (classifies() ? "/logits" : "/pooled"); }
+
+  const ConvNextConfig& network() const { return std::get<ConvNextConfig>(file_.card.network); }
+
+  Checkpoint file_ = read_checkpoint(golden_path("layouts/" + GetParam()));
+};
+
+TEST_P(LayoutGolden, GivesTheLibrarysNumbers) {
+  EXPECT_EQ(name_of(file_.layout), golden_layouts().at(GetParam()));
+  EXPECT_FALSE(file_.has_card);
+  EXPECT_TRUE(agrees(file_.card.network, file_.weights));
+}
+
+TEST_P(LayoutGolden, IsFoundFromItsTensors) {
+  const bool isotropic = file_.layout == WeightLayout::kFbIsotropic;
+  EXPECT_EQ(network().depths, isotropic ? std::vector({2}) : std::vector({1, 1, 2, 1}));
+  EXPECT_EQ(network().dims, isotropic ? std::vector({8}) : std::vector({4, 6, 8, 10}));
+  EXPECT_THAT(network().kernel_sizes, testing::Each(7));
+  EXPECT_EQ(network().patch_size, isotropic ? 16 : 4);
+  EXPECT_EQ(network().stem_norm, !isotropic);
+  EXPECT_EQ(network().classes, classifies() ? 7 : 0);
+  EXPECT_EQ(network().input_channels, 3);
+  EXPECT_NE(network().grn, network().layer_scale);
+}
+
+TEST_P(LayoutGolden, IsWholeWhenInspected) {
+  const Inspection inspection = inspect(golden_path("layouts/" + GetParam()));
+  EXPECT_TRUE(inspection.is_whole());
+  EXPECT_EQ(inspection.layout, file_.layout);
+  EXPECT_THAT(inspection.problems, IsEmpty());
+  EXPECT_TRUE(inspection.card);
+}
+
+// Wrong in one thing each: a golden that they pass would prove nothing.
+
+TEST_P(LayoutGolden, WithTwoBlocksExchangedItIsToldApart) {
+  const int stage = network().stages() == 1 ? 0 : 2;
+  const std::string first = fmt::format("stages.{}.blocks.0.", stage),
+                    second = fmt::format("stages.{}.blocks.1.", stage);
+  WeightStore exchanged = file_.weights;
+  for (const auto& [name, view] : file_.weights.all()) {
+    if (name.starts_with(first)) exchanged.add(second + name.substr(first.size()), view, nullptr);
+    if (name.starts_with(second)) exchanged.add(first + name.substr(second.size()), view, nullptr);
+  }
+  EXPECT_FALSE(agrees(file_.card.network, exchanged));
+}
+
+TEST_P(LayoutGolden, WithATransposedKernelOrLinearItIsToldApart) {
+  for (const char* part : {"conv_dw.weight", "mlp.fc2.weight"}) {
+    const std::string name = fmt::format("stages.0.blocks.0.{}", part);
+    const std::vector<float> values = file_.weights.floats(name);
+    Tensor changed = Tensor::zeros(file_.weights.at(name).shape);
+    const auto to = changed.values<float>();
+    const std::size_t last =
+        std::string_view(part) == "conv_dw.weight" ? 7 : 4 * static_cast<std::size_t>(network().dims[0]);
+    const std::size_t rows = std::string_view(part) == "conv_dw.weight" ? 7 : values.size() / last;
+    const std::size_t matrix = last * rows;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::size_t start = i / matrix * matrix, y = i % matrix / rows, x = i % matrix % rows;
+      to[i] = values[start + x * last + y];
+    }
+    WeightStore weights = file_.weights;
+    weights.add(name, std::move(changed));
+    EXPECT_FALSE(agrees(file_.card.network, weights)) << name;
+  }
+}
+
+TEST_P(LayoutGolden, WithAnotherEpsilonItIsToldApart) {
+  ConvNextConfig wrong = network();
+  wrong.norm_eps = 1e-5;
+  EXPECT_FALSE(agrees(wrong, file_.weights));
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, LayoutGolden, testing::ValuesIn(golden_paths()), [](const auto& info) {
+  std::string name = info.param;
+  std::ranges::replace_if(
+      name, [](char c) { return c == '.'; }, '_');
+  return name;
+});
+
+// transformers takes the final norm's eps from config.json, and 1e-6 for all others.
+TEST(LayoutGoldens, HuggingFacesFinalNormHasAnEpsilonOfItsOwn) {
+  for (const char* folder : {"layouts/hf_convnext", "layouts/hf_convnextv2"}) {
+    const Checkpoint file = read_checkpoint(golden_path(folder));
+    const auto& network = std::get<ConvNextConfig>(file.card.network);
+    EXPECT_EQ(network.norm_eps, 1e-6) << folder;
+    EXPECT_EQ(network.head_eps(), 1e-12) << folder;
+    EXPECT_EQ(file.origins.at("head_norm_eps"), "config.json") << folder;
+  }
+}
+
+// The golden's outputs are the average's.
+TEST(LayoutGoldens, OfATrainingCheckpointTheAverageIsTakenUnlessTheWeightsAreAskedFor) {
+  const fs::path path = golden_path("layouts/timm_norm_first.pth.tar");
+  const Checkpoint average = read_checkpoint(path);
+  EXPECT_THAT(average.weights.floats("head.fc.bias"), testing::Not(Contains(0.0f)));
+  EXPECT_THAT(average.notes, Contains(HasSubstr("state_dict_ema")));
+  const Checkpoint weights = read_checkpoint(path, {}, {.prefer_average = false});
+  EXPECT_THAT(weights.weights.floats("head.fc.bias"), testing::Each(0.0f));
+  EXPECT_EQ(weights.weights.floats("head.fc.weight"), average.weights.floats("head.fc.weight"));
+}
+
+TEST(LayoutGoldens, WhatWasPassedOverIsSaid) {
+  const auto notes = [](const char* path) { return read_checkpoint(golden_path(path)).notes; };
+  EXPECT_THAT(notes("layouts/fb_dinov3.pth"), Contains(HasSubstr("norms.3.weight")));
+  EXPECT_THAT(notes("layouts/fb_detector.pth"), Contains(HasSubstr("backbone.norm0.bias")));
+  EXPECT_THAT(notes("layouts/fb_detector.pth"), Contains(HasSubstr("detector")));
+  EXPECT_THAT(notes("layouts/fcmae.pt"), Contains(HasSubstr("decoder.0.dwconv.bias")));
+  EXPECT_THAT(notes("layouts/fcmae.pt"), Contains(HasSubstr("final norm")));
+  EXPECT_THAT(notes("layouts/open_clip"), Contains(HasSubstr("logit_scale")));
+  EXPECT_THAT(notes("layouts/mmpretrain.pth"), Contains(HasSubstr("data_preprocessor.mean")));
+}
+
+// Names.
+
+ConvNextConfig registered(std::string_view name) { return std::get<ConvNextConfig>(architecture(name).network); }
+
+TEST(LayoutNames, AreInverseForEveryTensorOfEveryRegisteredNetwork) {
+  for (const RegistryEntry& entry : registry()) {
+    for (const TensorSpec& spec : tensor_specs(entry.network)) {
+      for (const WeightLayout layout : weight_layouts()) {
+        const std::optional<TensorName> theirs = name_in(layout, spec.name);
+        if (!theirs) continue;
+        const std::optional<TensorName> back = own_name(layout, theirs->name);
+        ASSERT_TRUE(back) << theirs->name;
+        EXPECT_EQ(back->name, spec.name) << name_of(layout) << ": " << theirs->name;
+      }
+    }
+  }
+}
+
+// The published names themselves, so that a mistake on both ways of the table shows.
+TEST(LayoutNames, AreThePublishedOnes) {
+  const auto in = [](WeightLayout layout, const char* own) { return name_in(layout, own).value().name; };
+  using enum WeightLayout;
+  EXPECT_EQ(in(kFb, "stages.2.downsample.1.weight"), "downsample_layers.2.1.weight");
+  EXPECT_EQ(in(kFb, "stages.3.blocks.2.mlp.fc1.bias"), "stages.3.2.pwconv1.bias");
+  EXPECT_EQ(in(kFb, "stages.0.blocks.1.mlp.grn.bias"), "stages.0.1.grn.beta");
+  EXPECT_EQ(in(kFb, "head.fc.weight"), "head.weight");
+  EXPECT_EQ(in(kFbIsotropic, "stages.0.blocks.17.conv_dw.weight"), "blocks.17.dwconv.weight");
+  EXPECT_EQ(in(kFbIsotropic, "stem.0.bias"), "stem.bias");
+  EXPECT_EQ(in(kTorchvision, "stages.2.downsample.0.bias"), "features.4.0.bias");
+  EXPECT_EQ(in(kTorchvision, "stages.3.blocks.2.gamma"), "features.7.2.layer_scale");
+  EXPECT_EQ(in(kTorchvision, "stages.1.blocks.0.mlp.fc2.weight"), "features.3.0.block.5.weight");
+  EXPECT_EQ(in(kTorchvision, "head.norm.weight"), "classifier.0.weight");
+  EXPECT_EQ(in(kHf, "stages.2.blocks.8.gamma"), "encoder.stages.2.layers.8.layer_scale_parameter");
+  EXPECT_EQ(in(kHf, "stages.1.downsample.1.weight"), "encoder.stages.1.downsampling_layer.1.weight");
+  EXPECT_EQ(in(kHf, "stem.1.bias"), "embeddings.layernorm.bias");
+  EXPECT_EQ(in(kHfDinov3, "stages.1.blocks.0.mlp.fc1.weight"), "stages.1.layers.0.pointwise_conv1.weight");
+  EXPECT_EQ(in(kHfDinov3, "stem.0.weight"), "stages.0.downsample_layers.0.weight");
+  EXPECT_EQ(in(kMmpretrain, "head.norm.bias"), "norm3.bias");
+  EXPECT_EQ(in(kOpenClip, "stages.0.blocks.0.norm.bias"), "visual.trunk.stages.0.blocks.0.norm.bias");
+  EXPECT_EQ(in(kFcmae, "stages.3.blocks.1.conv_dw.weight"), "stages.3.1.dwconv.kernel");
+  EXPECT_FALSE(name_in(kTorchvision, "stages.0.blocks.0.mlp.grn.weight"));
+  EXPECT_FALSE(name_in(kFb, "head.pre_logits.fc.weight"));
+}
+
+TEST(LayoutNames, PrefixesOfWrappersAreNoPartOfThem) {
+  using enum WeightLayout;
+  for (const char* prefix : {"module.", "_orig_mod.", "module._orig_mod.", "backbone.", "model.", ""}) {
+    const auto name = own_name(kTimm, std::string(prefix) + "stages.0.blocks.1.gamma");
+    ASSERT_TRUE(name) << prefix;
+    EXPECT_EQ(name->name, "stages.0.blocks.1.gamma");
+    EXPECT_EQ(name->stage, 0);
+    EXPECT_EQ(name->block, 1);
+  }
+  EXPECT_EQ(own_name(kHf, "convnextv2.encoder.stages.3.layers.0.grn.weight")->name, "stages.3.blocks.0.mlp.grn.weight");
+  EXPECT_EQ(own_name(kHf, "classifier.bias")->name, "head.fc.bias");
+}
+
+TEST(LayoutNames, WhatOnlyLooksLikeAName) {
+  using enum WeightLayout;
+  for (const char* key :
+       {"", ".", "stem", "stem.0", "stem.0.", "stem.0.weight.", "stem.0.weight.x", "stem.0.kernel",
+        "stages.4.blocks.0.gamma", "stages.-1.blocks.0.gamma", "stages.00.blocks.0.gamma", "stages.0.blocks.256.gamma",
+        "stages.0.blocks.99999999999999999999.gamma", "stages.0.blocks..gamma", "wrapper.stem.0.weight"}) {
+    EXPECT_FALSE(own_name(kTimm, key)) << key;
+  }
+  EXPECT_FALSE(own_name(kTorchvision, "features.9.0.block.0.weight"));
+  EXPECT_FALSE(own_name(kTorchvision, "features.2.0.block.0.weight")) << "an even index is no stage";
+  std::string wrapped;
+  for (int i = 0; i < 100'000; ++i) wrapped += "module.";
+  EXPECT_FALSE(own_name(kTimm, wrapped + "stem.0.weight"));
+}
+
+// A network from names and shapes.
+
+// Views of the right shapes without numbers.
+TensorViews shapes_of(const ConvNextConfig& network, WeightLayout layout = WeightLayout::kTimm) {
+  TensorViews views;
+  for (const TensorSpec& spec : tensor_specs(network)) {
+    const TensorName name = name_in(layout, spec.name).value();
+    Shape shape = spec.shape;
+    if (name.form == TensorForm::kLinear) shape = {shape[0], shape[1]};
+    if (name.form == TensorForm::kChannelMap) shape = {shape[0], 1, 1};
+    if (name.form == TensorForm::kChannelsLast) shape = {1, 1, 1, shape[0]};
+    views[name.name].shape = shape;
+  }
+  return views;
+}
+
+ConvNextConfig inferred(const TensorViews& views, std::vector<std::string>* notes = nullptr) {
+  std::vector<std::string> own_notes;
+  return infer_network(recognize(views), "file", notes ? *notes : own_notes);
+}
+
+TEST(InferNetwork, FindsEveryRegisteredOneFromTimmsNames) {
+  for (const RegistryEntry& entry : registry()) {
+    const auto& network = std::get<ConvNextConfig>(entry.network);
+    EXPECT_EQ(inferred(shapes_of(network)), network) << entry.name;
+    ConvNextConfig other = network;
+    other.classes = 37;
+    other.input_channels = 5;
+    EXPECT_EQ(inferred(shapes_of(other)), other) << entry.name;
+  }
+}
+
+TEST(InferNetwork, FindsThemFromTheOtherNamesToo) {
+  using enum WeightLayout;
+  for (const auto& [name, layout] :
+       std::initializer_list<std::pair<const char*, WeightLayout>>{{"convnext_tiny", kFb},
+                                                                   {"convnext_tiny", kTorchvision},
+                                                                   {"convnext_small", kHf},
+                                                                   {"convnextv2_atto", kFb},
+                                                                   {"convnextv2_nano", kHf},
+                                                                   {"convnextv2_tiny", kMmpretrain},
+                                                                   {"convnext_atto", kMmpretrain},
+                                                                   {"dinov3_convnext_base", kFb},
+                                                                   {"dinov3_convnext_tiny", kHfDinov3},
+                                                                   {"convnext_xlarge", kHf},
+                                                                   {"convnext_isotropic_base", kFbIsotropic},
+                                                                   {"convnext_isotropic_large", kFbIsotropic}}) {
+    const TensorViews views = shapes_of(registered(name), layout);
+    EXPECT_EQ(recognize(views).layout, layout) << name;
+    EXPECT_EQ(inferred(views), registered(name)) << name << " in " << name_of(layout);
+    EXPECT_THAT(find_misfits(recognize(views), registered(name)), IsEmpty()) << name;
+  }
+}
+
+TEST(InferNetwork, FreeNetworksKeepWhatTheirTensorsSay) {
+  ConvNextConfig network = registered("convnext_tiny");
+  network.depths = {2, 1, 5};
+  network.dims = {24, 40, 72};
+  network.kernel_sizes = {3, 5, 9};
+  network.patch_size = 2;
+  network.head = Head::kMlp;
+  network.head_hidden = 33;
+  network.classes = 3;
+  network.input_channels = 1;
+  network.conv_mlp = true;
+  EXPECT_EQ(inferred(shapes_of(network)), network);
+  network.stem = Stem::kOverlapAct;
+  network.patch_size = 4;
+  network.norm = Norm::kRmsNorm;
+  std::vector<std::string> notes;
+  EXPECT_EQ(inferred(shapes_of(network), &notes), network);
+  EXPECT_THAT(notes, Contains(HasSubstr("RMSNorm")));
+}
+
+TEST(InferNetwork, OneWrongTensorDoesNotMislead) {
+  const ConvNextConfig network = registered("test_convnext");
+  for (const auto& [name, view] : shapes_of(network)) {
+    // What one tensor alone tells of: the input, the classes, the kernel of a stage with one block.
+    if (name.starts_with("stem.") || name.starts_with("head.fc") || name == "stages.0.blocks.0.conv_dw.weight")
+      continue;
+    TensorViews missing = shapes_of(network), wrong = missing;
+    missing.erase(name);
+    wrong[name].shape.assign(view.shape.size(), 17);
+    for (const TensorViews& views : {missing, wrong}) {
+      const auto misfits = find_misfits(recognize(views), inferred(views));
+      ASSERT_THAT(misfits, SizeIs(1)) << name;
+      EXPECT_EQ(misfits[0].own, name);
+    }
+  }
+}
+
+TEST(InferNetwork, WhatMakesNoNetworkIsRefused) {
+  expect_error(ErrorCode::kMismatch, {"'file'", "no block"}, [] { inferred({}); });
+  TensorViews gap = shapes_of(registered("test_convnext"));
+  std::erase_if(gap, [](const auto& entry) { return entry.first.starts_with("stages.1."); });
+  expect_error(ErrorCode::kMismatch, {"'file'", "stage 1 of 4"}, [&] { inferred(gap); });
+  TensorViews even = shapes_of(registered("test_convnext"));
+  for (auto& [name, view] : even) {
+    if (name.ends_with("conv_dw.weight")) view.shape[2] = view.shape[3] = 6;
+  }
+  expect_error(ErrorCode::kMismatch, {"'file'", "kernel"}, [&] { inferred(even); });
+}
+
+// Misfits.
+
+TEST(Misfits, AllAreFoundWithTheFilesOwnKeys) {
+  const ConvNextConfig network = registered("convnext_tiny");
+  TensorViews views = shapes_of(network, WeightLayout::kTorchvision);
+  views.erase("features.4.0.bias");
+  views["features.0.0.weight"].shape = {96, 3, 4, 5};
+  views["features.1.0.layer_scale"].dtype = DType::kI32;
+  views["extra.weight"].shape = {2, 3};
+  views["module.classifier.2.bias"].shape = {1000};
+  views["bn.running_count"].dtype = DType::kI64;
+  std::vector<std::string> messages;
+  for (const Misfit& misfit : find_misfits(recognize(views), network)) messages.push_back(misfit.message());
+  EXPECT_THAT(
+      messages,
+      testing::UnorderedElementsAre(
+          testing::AllOf(HasSubstr("'features.4.0.bias'"), HasSubstr("(192,)"), HasSubstr("no tensor")),
+          testing::AllOf(HasSubstr("'features.0.0.weight'"), HasSubstr("(96, 3, 4, 5)"), HasSubstr("(96, 3, 4, 4)")),
+          testing::AllOf(HasSubstr("'features.1.0.layer_scale'"), HasSubstr("integers")),
+          testing::AllOf(HasSubstr("'extra.weight'"), HasSubstr("(2, 3)")),
+          testing::AllOf(HasSubstr("'module.classifier.2.bias'"), HasSubstr("'classifier.2.bias'"))));
+}
+
+// There and back.
+
+struct Journey {
+  const char* name;
+  const char* network;  // registered; widths and depths are replaced
+  WrittenLayout layout;
+};
+
+Card small_card(std::string_view name) {
+  Card card;
+  card.architecture = name;
+  ConvNextConfig network = registered(name);
+  if (network.stages() == 4) {
+    network.depths = {1, 1, 2, 1};
+    network.dims = {8, 12, 16, 20};
+  } else {
+    network.depths = {2};
+    network.dims = {12};
+  }
+  if (network.classes > 0) network.classes = 5;
+  if (network.head == Head::kMlp) network.head_hidden = 9;
+  card.network = network;
+  card.preprocessing = architecture(name).preprocessing;
+  return card;
+}
+
+std::string bytes_of(const fs::path& path) { return read_text(path); }
+
+testing::AssertionResult same_weights(const WeightStore& a, const WeightStore& b) {
+  if (a.all().size() != b.all().size()) return testing::AssertionFailure() << "not the same count";
+  for (const auto& [name, view] : a.all()) {
+    if (!b.contains(name)) return testing::AssertionFailure() << "no " << name;
+    const ConstTensorView& other = b.at(name);
+    const std::size_t size = static_cast<std::size_t>(view.count()) * size_of(view.dtype);
+    if (view.dtype != other.dtype || view.shape != other.shape) {
+      return testing::AssertionFailure() << name << " is " << to_string(view.shape) << " and "
+                                         << to_string(other.shape);
+    }
+    if (!std::equal(view.data, view.data + size, other.data)) return testing::AssertionFailure() << name;
+  }
+  return testing::AssertionSuccess();
+}
+
+class ThereAndBack : public testing::TestWithParam<Journey> {
+ protected:
+  TemporaryFolder folder_;
+};
+
+TEST_P(ThereAndBack, IsTheSameFileBitForBit) {
+  Card card = small_card(GetParam().network);
+  const auto& network = std::get<ConvNextConfig>(card.network);
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const WeightStore weights = converted(formula_weights(card.network, 1), dtype);
+    card.precision = precision_name(dtype);
+    write_checkpoint(folder_ / "own.safetensors", card, weights);
+    for (const char* path : {"there.safetensors", "there.pth", "folder/"}) {
+      SCOPED_TRACE(path);
+      export_checkpoint(folder_ / path, card, weights, GetParam().layout);
+      const Checkpoint there = read_checkpoint(folder_ / path);
+      EXPECT_EQ(there.has_card, std::string_view(path) != "there.pth");
+      if (there.has_card) {
+        EXPECT_EQ(there.card.network, card.network);
+        export_checkpoint(folder_ / "back.safetensors", there.card, there.weights, WrittenLayout::kOwn);
+        EXPECT_TRUE(bytes_of(folder_ / "back.safetensors") == bytes_of(folder_ / "own.safetensors"));
+        EXPECT_TRUE(same_weights(there.weights, weights));
+      } else if (!network.conv_mlp || there.layout == WeightLayout::kTimm) {
+        EXPECT_TRUE(same_weights(there.weights, weights));
+      }
+    }
+  }
+}
+
+// Without a card the network comes from the tensors, and for a registered one nothing is lost.
+TEST_P(ThereAndBack, ABareFileOfARegisteredNetworkIsTheNetwork) {
+  const ConvNextConfig network = registered(GetParam().network);
+  Card card = small_card(GetParam().network);
+  card.network = network;
+  WeightStore empty;
+  const TensorViews own = shapes_of(network);
+  for (const auto& [name, view] : own) empty.add(name, view, nullptr);
+  const TensorViews there = export_weights(empty, card, GetParam().layout);
+  const RecognizedWeights recognized = recognize(there);
+  std::vector<std::string> notes;
+  EXPECT_EQ(infer_network(recognized, "file", notes), network);
+  EXPECT_THAT(find_misfits(recognized, network), IsEmpty());
+}
+
+using enum WrittenLayout;
+INSTANTIATE_TEST_SUITE_P(
+    Each, ThereAndBack,
+    testing::Values(Journey{"own", "convnext_tiny", kOwn}, Journey{"own_ols", "convnext_atto_ols", kOwn},
+                    Journey{"own_rms", "convnext_zepto_rms_ols", kOwn},
+                    Journey{"own_isotropic", "convnext_isotropic_small", kOwn}, Journey{"timm", "convnext_tiny", kTimm},
+                    Journey{"timm_nano_ols", "convnext_nano_ols", kTimm},
+                    Journey{"timm_hnf", "convnext_tiny_hnf", kTimm}, Journey{"timm_mlp", "convnext_large_mlp", kTimm},
+                    Journey{"timm_v2", "convnextv2_atto", kTimm}, Journey{"fb", "convnext_tiny", kFb},
+                    Journey{"fb_small", "convnext_atto", kFb}, Journey{"fb_v2", "convnextv2_tiny", kFb},
+                    Journey{"fb_isotropic", "convnext_isotropic_small", kFb},
+                    Journey{"fb_isotropic_scaled", "convnext_isotropic_large", kFb},
+                    Journey{"fb_dinov3", "dinov3_convnext_tiny", kFb},
+                    Journey{"torchvision", "convnext_tiny", kTorchvision},
+                    Journey{"torchvision_atto", "convnext_atto", kTorchvision}, Journey{"hf", "convnext_tiny", kHf},
+                    Journey{"hf_v2", "convnextv2_tiny", kHf}, Journey{"hf_v2_atto", "convnextv2_atto", kHf},
+                    Journey{"hf_dinov3", "dinov3_convnext_tiny", kHf}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ExportWeights, WhatALayoutCannotSayIsAnError) {
+  const auto refused = [](std::string_view name, WrittenLayout layout, const std::string& reason) {
+    const Card card = small_card(name);
+    expect_error(ErrorCode::kUnsupported, {std::string(name_of(layout)), reason},
+                 [&] { export_weights(formula_weights(card.network, 1), card, layout); });
+  };
+  refused("convnextv2_tiny", kTorchvision, "V2");
+  refused("convnext_isotropic_small", kTorchvision, "isotropic");
+  refused("convnext_isotropic_small", kHf, "isotropic");
+  refused("convnext_isotropic_small", kTimm, "isotropic");
+  refused("convnext_atto_ols", kFb, "overlap_tiered");
+  refused("convnext_nano_ols", kHf, "overlap");
+  refused("convnext_zepto_rms", kHf, "simple_norm");
+  refused("convnext_tiny_hnf", kTorchvision, "norm_pool");
+  refused("convnext_large_mlp", kFb, "mlp");
+  refused("dinov3_convnext_tiny", kTorchvision, "classifier");
+  refused("convnext_xxlarge", kFb, "1e-05");
+  refused("test_convnext3", kFb, "eps");
+}
+
+// timm's network with patches of 2x2 has a layer more.
+TEST(ExportWeights, TimmHasNoPatchesOfTwo) {
+  Card card = small_card("convnext_tiny");
+  std::get<ConvNextConfig>(card.network).patch_size = 2;
+  const WeightStore weights = formula_weights(card.network, 1);
+  expect_error(ErrorCode::kUnsupported, {"timm", "2x2"}, [&] { export_weights(weights, card, kTimm); });
+  EXPECT_NO_THROW(export_weights(weights, card, kHf));
+}
+
+// Silently another activation or epsilon would be worse than no file.
+TEST(ExportWeights, WhatTheLibraryWouldComputeOtherwiseIsAnError) {
+  Card card = small_card("convnext_tiny");
+  auto& network = std::get<ConvNextConfig>(card.network);
+  network.activation = Activation::kSilu;
+  const WeightStore weights = formula_weights(card.network, 1);
+  for (const WrittenLayout layout : {kFb, kTorchvision}) {
+    expect_error(ErrorCode::kUnsupported, {"silu"}, [&] { export_weights(weights, card, layout); });
+  }
+  EXPECT_NO_THROW(export_weights(weights, card, kHf));
+  network.activation = Activation::kGelu;
+  network.head_norm_eps = 1e-12;
+  for (const WrittenLayout layout : {kFb, kTorchvision, kTimm}) {
+    expect_error(ErrorCode::kUnsupported, {"1e-12"}, [&] { export_weights(weights, card, layout); });
+  }
+  EXPECT_NO_THROW(export_weights(weights, card, kHf));
+}
+
+TEST(ExportCheckpoint, NothingIsWrittenOfWhatALayoutCannotSay) {
+  const TemporaryFolder folder;
+  const Card card = small_card("convnextv2_tiny");
+  EXPECT_THROW(export_checkpoint(folder / "out/", card, formula_weights(card.network, 1), kTorchvision), Error);
+  EXPECT_EQ(folder.entries(), 0u);
+}
+
+TEST(ExportCheckpoint, AFolderHoldsWhatItsLibraryWants) {
+  const TemporaryFolder folder;
+  const Card card = small_card("convnext_tiny");
+  const WeightStore weights = formula_weights(card.network, 1);
+  const auto files = [&](const char* name, WrittenLayout layout) {
+    export_checkpoint(folder / name, card, weights, layout);
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder / name)) names.push_back(entry.path().filename());
+    std::ranges::sort(names);
+    return names;
+  };
+  EXPECT_THAT(files("own/", kOwn), ElementsAre("model.safetensors"));
+  EXPECT_THAT(files("fb/", kFb), ElementsAre("model.safetensors"));
+  EXPECT_THAT(files("timm/", kTimm), ElementsAre("config.json", "model.safetensors"));
+  EXPECT_THAT(files("hf/", kHf), ElementsAre("config.json", "model.safetensors", "preprocessor_config.json"));
+  fs::create_directory(folder / "existing");
+  EXPECT_THAT(files("existing", kOwn), ElementsAre("model.safetensors"));
+  // transformers refuses a file that does not say so.
+  EXPECT_EQ(SafetensorsFile::open(folder / "hf/model.safetensors").metadata().at("format"), "pt");
+  EXPECT_TRUE(SafetensorsFile::open(folder / "hf/model.safetensors").tensors().contains("convnext.layernorm.weight"));
+}
+
+// Which file of a folder.
+
+TEST(WeightsFile, IsTheHubsOrTheOnlyOne) {
+  const TemporaryFolder folder;
+  expect_error(ErrorCode::kNotFound, {folder.path().string(), "model.safetensors"},
+               [&] { weights_file(folder.path()); });
+  folder.write("config.json", "{}");
+  folder.write("tiny.pth", "");
+  EXPECT_EQ(weights_file(folder.path()), folder / "tiny.pth");
+  folder.write("base.pth.tar", "");
+  expect_error(ErrorCode::kNotFound, {"2 files", "base.pth.tar", "tiny.pth"}, [&] { weights_file(folder.path()); });
+  for (const char* name : {"open_clip_pytorch_model.bin", "pytorch_model.bin", "open_clip_model.safetensors",
+                           "model.safetensors.index.json", "model.safetensors"}) {
+    folder.write(name, "");
+    EXPECT_EQ(weights_file(folder.path()), folder / name);
+  }
+  EXPECT_EQ(weights_file(folder / "tiny.pth"), folder / "tiny.pth");
+}
+
+// Float types.
+
+TEST(ReadCheckpoint, WeightsOfEveryFloatTypeLoad) {
+  const TemporaryFolder folder;
+  const Card card = small_card("convnext_tiny");
+  const WeightStore weights = formula_weights(card.network, 1);
+  WeightStore doubles;
+  for (const auto& [name, view] : weights.all()) {
+    Tensor tensor = Tensor::zeros(view.shape, DType::kF64);
+    std::ranges::copy(weights.floats(name), tensor.values<double>().begin());
+    doubles.add(name, std::move(tensor));
+  }
+  export_checkpoint(folder / "f64.pth", card, doubles, kFb);
+  const Checkpoint read = read_checkpoint(folder / "f64.pth");
+  EXPECT_TRUE(same_weights(converted(read.weights, DType::kF32), weights));
+}
+
+TEST(ReadCheckpoint, AFileThatIsNoConvNextIsRefusedWithItsNames) {
+  const TemporaryFolder folder;
+  const Tensor tensor = Tensor::zeros({4, 3});
+  write_safetensors(folder / "resnet.safetensors",
+                    {{"layer1.0.conv1.weight", tensor.view()}, {"fc.weight", tensor.view()}}, {});
+  expect_error(ErrorCode::kUnsupported, {"resnet.safetensors", "layer1.0.conv1.weight"},
+               [&] { read_checkpoint(folder / "resnet.safetensors"); });
+}
+
+// Inspection.
+
+class Inspecting : public testing::Test {
+ protected:
+  // Writes a bare file; `change` may spoil it before.
+  template <typename Change>
+  Inspection of(const Change& change) {
+    std::map<std::string, Tensor> tensors;
+    const Card card = small_card("convnext_tiny");
+    for (const TensorSpec& spec : tensor_specs(card.network)) tensors.emplace(spec.name, formula_tensor(spec, 1));
+    change(tensors);
+    std::map<std::string, ConstTensorView> views;
+    for (const auto& [name, tensor] : tensors) views.emplace(name, tensor.view());
+    write_safetensors(folder_ / "bare.safetensors", views, {});
+    return inspect(folder_ / "bare.safetensors");
+  }
+  using Tensors = std::map<std::string, Tensor>;
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Inspecting, AWholeModelHasNothingToReport) {
+  const Inspection inspection = of([](Tensors&) {});
+  EXPECT_TRUE(inspection.is_whole());
+  EXPECT_EQ(inspection.kind, TensorFileKind::kSafetensors);
+  EXPECT_EQ(inspection.layout, WeightLayout::kTimm);
+  EXPECT_EQ(inspection.types.at(DType::kF32).tensors, static_cast<std::int64_t>(inspection.tensors.size()));
+  ASSERT_TRUE(inspection.card);
+  EXPECT_FALSE(inspection.card->has_card);
+  EXPECT_EQ(inspection.card->origins.at("dims"), "the tensors' shapes");
+}
+
+TEST_F(Inspecting, CountsWhatIsNotFinite) {
+  const Inspection inspection = of([](Tensors& tensors) {
+    auto values = tensors.at("stages.1.downsample.1.weight").values<float>();
+    values[3] = values[7] = std::numeric_limits<float>::quiet_NaN();
+    values[5] = -std::numeric_limits<float>::infinity();
+  });
+  EXPECT_FALSE(inspection.is_whole());
+  EXPECT_THAT(inspection.misfits, IsEmpty());
+  for (const InspectedTensor& tensor : inspection.tensors) {
+    const bool spoilt = tensor.key == "stages.1.downsample.1.weight";
+    EXPECT_EQ(tensor.statistics.nans, spoilt ? 2 : 0) << tensor.key;
+    EXPECT_EQ(tensor.statistics.infinities, spoilt ? 1 : 0) << tensor.key;
+  }
+}
+
+TEST_F(Inspecting, ListsAllThatDoesNotFitAndNotOnlyTheFirst) {
+  const Inspection inspection = of([](Tensors& tensors) {
+    tensors.erase("stages.0.blocks.0.norm.bias");
+    tensors.erase("head.norm.weight");
+    tensors["stages.2.blocks.1.mlp.fc1.weight"] = Tensor::zeros({3, 3});
+    tensors["head.extra"] = Tensor::zeros({1});
+  });
+  EXPECT_FALSE(inspection.is_whole());
+  std::vector<std::string> keys;
+  for (const Misfit& misfit : inspection.misfits) keys.push_back(misfit.key);
+  EXPECT_THAT(keys, testing::UnorderedElementsAre("stages.0.blocks.0.norm.bias", "head.norm.weight",
+                                                  "stages.2.blocks.1.mlp.fc1.weight", "head.extra"));
+}
+
+TEST_F(Inspecting, DamagedMissingAndForeignFilesAreDescribedAsFarAsTheyGo) {
+  folder_.write("damaged.safetensors", "This is no file of weights.");
+  const Inspection damaged = inspect(folder_ / "damaged.safetensors");
+  EXPECT_FALSE(damaged.is_whole());
+  EXPECT_THAT(damaged.problems, ElementsAre(HasSubstr("damaged.safetensors")));
+  EXPECT_THAT(inspect(folder_ / "missing.pth").problems, ElementsAre(HasSubstr("missing.pth")));
+  const Inspection foreign = of([](Tensors& tensors) {
+    tensors.clear();
+    tensors["conv1.weight"] = Tensor::zeros({2, 2});
+  });
+  EXPECT_FALSE(foreign.is_whole());
+  EXPECT_FALSE(foreign.layout);
+  EXPECT_THAT(foreign.tensors, SizeIs(1));
+  EXPECT_THAT(foreign.problems, ElementsAre(HasSubstr("conv1.weight")));
+}
+
+TEST_F(Inspecting, AgainstANamedNetworkAllTensorsAreCompared) {
+  of([](Tensors&) {});
+  const Inspection inspection = inspect(folder_ / "bare.safetensors", "convnext_small");
+  EXPECT_FALSE(inspection.is_whole());
+  EXPECT_GT(inspection.misfits.size(), 100u);
+  EXPECT_THAT(inspection.problems, ElementsAre(HasSubstr("convnext_small")));
+}
+
+// Statistics.
+
+template <typename T>
+TensorStatistics statistics_of(DType dtype, std::vector<T> values) {
+  Tensor tensor = Tensor::zeros({static_cast<std::int64_t>(values.size())}, dtype);
+  std::ranges::copy(values, tensor.values<T>().begin());
+  return tensor_statistics(std::as_const(tensor).view());
+}
+
+TEST(TensorStatisticsTest, AreThoseOfTheFiniteElements) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const TensorStatistics s =
+      statistics_of<float>(DType::kF32, {1.0f, -3.0f, std::nanf(""), 5.0f, infinity, -infinity, 1.0f});
+  EXPECT_EQ(s.count, 7);
+  EXPECT_EQ(s.nans, 1);
+  EXPECT_EQ(s.infinities, 2);
+  EXPECT_EQ(s.least, -3.0);
+  EXPECT_EQ(s.greatest, 5.0);
+  EXPECT_DOUBLE_EQ(s.mean, 1.0);
+  EXPECT_DOUBLE_EQ(s.deviation, std::sqrt(8.0));
+  EXPECT_FALSE(s.all_finite());
+}
+
+TEST(TensorStatisticsTest, OfEveryKindOfType) {
+  EXPECT_EQ(statistics_of<double>(DType::kF64, {1e300, -1e300}).greatest, 1e300);
+  EXPECT_EQ(statistics_of<std::int64_t>(DType::kI64, {-7, 9}).least, -7.0);
+  EXPECT_EQ(statistics_of<std::uint8_t>(DType::kBool, {1, 0}).mean, 0.5);
+  EXPECT_EQ(statistics_of<std::uint16_t>(DType::kF16, {0x3c00, 0x7c00, 0x7e00}).infinities, 1);  // 1, inf, NaN
+  EXPECT_EQ(statistics_of<std::uint16_t>(DType::kBF16, {0x3f80, 0x7fc0}).nans, 1);
+  EXPECT_EQ(statistics_of<float>(DType::kF32, {}).count, 0);
+  EXPECT_EQ(statistics_of<float>(DType::kF32, {std::nanf("")}).greatest, 0.0);
+  // A large mean does not swallow a small deviation.
+  EXPECT_NEAR(statistics_of<double>(DType::kF64, {1e9, 1e9 + 1}).deviation, 0.5, 1e-6);
+}
+
+}  // namespace
+}  // namespace convnext

@@ -1,0 +1,146 @@
+"""What timm and transformers say of published ConvNeXts and of their JSON files: python tools/goldens/cards.py [OUT_DIR]
+
+Writes to OUT_DIR (default tests/goldens/cards), for tests/published_test.cc and tests/card_sources_test.cc:
+
+    timm.json        the pretrained_cfg of every ConvNeXt that timm has weights of, by name
+    labels.json      some of ImageNet's classes: index and synset of timm's list by the number of its classes
+    timm/NAME/       config.json as timm's save_for_hf writes it
+    transformers/NAME/  config.json and preprocessor_config.json as transformers' save_pretrained writes them
+    expected.json    what timm's resolve_model_data_config and transformers' classes make of those folders
+    versions.json    of what made the files
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+import timm
+import transformers
+from timm.data import ImageNetInfo, resolve_model_data_config
+from timm.models import get_pretrained_cfg
+from timm.models._hub import save_config_for_hf
+from transformers import (
+    BitImageProcessor,
+    CLIPImageProcessor,
+    ConvNextConfig,
+    ConvNextImageProcessor,
+    ConvNextV2Config,
+    DINOv3ConvNextConfig,
+    DINOv3ViTImageProcessor,
+)
+
+from golden_file import write_json
+
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+KEPT = ("num_classes", "input_size", "test_input_size", "test_crop_pct", "mean", "std", "interpolation", "crop_pct",
+        "crop_mode", "license", "url")
+
+
+def pretrained_cfgs():
+    rows = {}
+    for name in timm.list_pretrained("*convnext*"):
+        cfg = get_pretrained_cfg(name).to_dict()
+        rows[name] = {key: cfg[key] for key in KEPT if cfg.get(key) not in (None, "")}
+    return rows
+
+
+def labels():
+    rows = {}
+    for subset in ("imagenet-1k", "imagenet-12k", "imagenet-22k"):
+        info = ImageNetInfo(subset)
+        count = info.num_classes()
+        picked = sorted({0, 1, 2, count // 3, count // 2, count - 2, count - 1})
+        rows[str(count)] = [[i, info.index_to_label_name(i), info.index_to_description(i)] for i in picked]
+    return rows
+
+
+def small(name, **arguments):
+    """A network of few weights, so that it is made in no time."""
+    return timm.create_model(name, depths=[1, 1, 1, 1], dims=[8, 16, 24, 32], **arguments)
+
+
+def timm_folders(out):
+    """(folder, model, arguments that save_for_hf is given)."""
+    expected = {}
+    models = {
+        "plain": (small("convnext_tiny.fb_in22k_ft_in1k_384", num_classes=3), {"label_names": ["cat", "dog", "owl"]}),
+        "synsets": (small("convnext_atto.d2_in1k", num_classes=2), {"label_names": ["n02123045", "n01440764"]}),
+        "eps": (small("convnext_xxlarge.clip_laion2b_soup_ft_in1k", num_classes=5), {}),
+        "activation": (small("test_convnext3.r160_in1k", num_classes=5), {}),
+    }
+    for name, (model, more) in models.items():
+        folder = out / "timm" / name
+        folder.mkdir(parents=True)
+        config = {"num_classes": model.num_classes, **more}
+        arguments = {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32]}
+        save_config_for_hf(model, folder / "config.json", model_config=config, model_args=arguments)
+        data = resolve_model_data_config(model)
+        expected[f"timm/{name}"] = {
+            "architecture": model.pretrained_cfg["architecture"],
+            "resolution": data["input_size"][1],
+            "mean": data["mean"],
+            "std": data["std"],
+            "interpolation": data["interpolation"],
+            "crop_fraction": data["crop_pct"],
+            "crop_mode": data["crop_mode"],
+            "norm_eps": model.stages[0].blocks[0].norm.eps,
+        }
+    return expected
+
+
+def transformers_folders(out):
+    sizes = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
+    three = {"id2label": {0: "cat", 1: "dog", 2: "owl"}, "label2id": {"cat": 0, "dog": 1, "owl": 2}}
+    folders = {
+        "crop": (
+            ConvNextConfig(**sizes, **three),
+            ConvNextImageProcessor(size={"shortest_edge": 224}, crop_pct=0.95, resample=3, **IMAGENET),
+        ),
+        "squash": (
+            ConvNextConfig(**sizes, **three, layer_norm_eps=1e-5, hidden_act="silu"),
+            ConvNextImageProcessor(size={"shortest_edge": 384}, crop_pct=0.875, resample=2, **IMAGENET),
+        ),
+        "v2": (
+            ConvNextV2Config(**sizes, num_labels=5),
+            ConvNextImageProcessor(size={"shortest_edge": 224}, crop_pct=0.875, resample=3, **IMAGENET),
+        ),
+        "bit": (
+            ConvNextConfig(**sizes, **three, layer_scale_init_value=0.0),
+            BitImageProcessor(size={"shortest_edge": 236}, crop_size={"height": 224, "width": 224}, resample=2, **IMAGENET),
+        ),
+        "clip": (
+            ConvNextConfig(**sizes, **three),
+            CLIPImageProcessor(size={"height": 256, "width": 256}, crop_size={"height": 240, "width": 240}),
+        ),
+        "raw": (
+            ConvNextConfig(**sizes, **three),
+            BitImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, do_rescale=False,
+                              image_mean=[127.5, 127.5, 127.5], image_std=[64.0, 64.0, 64.0]),
+        ),
+        "dinov3": (
+            DINOv3ConvNextConfig(**sizes),
+            DINOv3ViTImageProcessor(size={"height": 224, "width": 224}, resample=2, **IMAGENET),
+        ),
+    }
+    expected = {}
+    for name, (config, processor) in folders.items():
+        folder = out / "transformers" / name
+        config.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        expected[f"transformers/{name}"] = {"layer_norm_eps": config.layer_norm_eps, "hidden_act": config.hidden_act}
+    return expected
+
+
+def main():
+    out = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/goldens/cards")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / "timm.json").write_text(json.dumps(pretrained_cfgs(), indent=1) + "\n")
+    (out / "labels.json").write_text(json.dumps(labels(), indent=1) + "\n")
+    write_json(out / "expected.json", {**timm_folders(out), **transformers_folders(out)})
+    write_json(out / "versions.json", {"timm": timm.__version__, "transformers": transformers.__version__})
+
+
+if __name__ == "__main__":
+    main()
