@@ -69,8 +69,8 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
     if (!architecture_name.empty()) network = named_network(architecture(architecture_name), network);
     inspection.misfits = find_misfits(weights, network);
   });
-  const auto repeated = std::ranges::unique(inspection.problems);
-  inspection.problems.erase(repeated.begin(), repeated.end());
+  inspection.problems.erase(std::unique(inspection.problems.begin(), inspection.problems.end()),
+                            inspection.problems.end());
   return inspection;
 }
 

@@ -201,9 +201,9 @@ Shape shape_in(TensorForm form, const Shape& own) {
 }
 
 constexpr std::array kWrittenLayouts = {
-    Named{WrittenLayout::kOwn, "own"}, Named{WrittenLayout::kTimm, "timm"},
-    Named{WrittenLayout::kFb, "fb"},   Named{WrittenLayout::kTorchvision, "torchvision"},
-    Named{WrittenLayout::kHf, "hf"},
+    Named<WrittenLayout>{WrittenLayout::kOwn, "own"}, Named<WrittenLayout>{WrittenLayout::kTimm, "timm"},
+    Named<WrittenLayout>{WrittenLayout::kFb, "fb"},   Named<WrittenLayout>{WrittenLayout::kTorchvision, "torchvision"},
+    Named<WrittenLayout>{WrittenLayout::kHf, "hf"},
 };
 
 }  // namespace
