@@ -34,10 +34,25 @@ struct ConvertOptions {
   bool json = false;
 };
 
+void require_place_for_card(const ConvertOptions& options) {
+  const bool sets_card = !options.labels.empty() || !options.license.empty() || options.preprocessing.any();
+  if (!sets_card || !is_pytorch_output(options.output)) return;
+  throw UsageError(
+      fmt::format("'{}' is a PyTorch file, which holds no card for --labels, --license and the options of "
+                  "preprocessing: write safetensors, or leave them out",
+                  options.output));
+}
+
 ExitCode convert(const ConvertOptions& options) {
+  require_place_for_card(options);
   Checkpoint checkpoint =
       read_model(model_file(options.model), options.architecture, {.prefer_average = !options.no_ema});
   for (const std::string& note : checkpoint.notes) report(note);
+  const bool is_pytorch = is_pytorch_output(options.output);
+  if (is_pytorch) {
+    report(fmt::format("'{}' is a PyTorch file: labels, preprocessing and the rest of the card stay behind",
+                       options.output));
+  }
   const WrittenLayout layout = written_layout_from_name(options.layout);
   const DType dtype = storage_types().at(options.dtype);
   const WeightStore weights = converted(checkpoint.weights, dtype);
@@ -45,8 +60,10 @@ ExitCode convert(const ConvertOptions& options) {
   card.precision = precision_name(dtype);
   if (!options.license.empty()) card.license = options.license;
   adjust(card, options.preprocessing, options.labels);
-  ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
-  card.check = make_check_vector(card, weights, &pool);
+  if (!is_pytorch) {
+    ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
+    card.check = make_check_vector(card, weights, &pool);
+  }
   export_checkpoint(options.output, card, weights, layout);
 
   if (options.json) {
@@ -70,8 +87,10 @@ void add_convert(CLI::App& program, Command& chosen) {
   command->add_option("MODEL", options->model, "A file of weights of any kind and layout, or a folder with one")
       ->required();
   command
-      ->add_option("OUTPUT", options->output,
-                   "The file to write (PyTorch's for .pth, .pt and .bin, else safetensors), or a folder (ending in /)")
+      ->add_option(
+          "OUTPUT", options->output,
+          "The file to write (PyTorch's, without a card, for .pth, .pt and .bin, else safetensors), or a folder "
+          "(ending in /)")
       ->required();
   add_architecture_option(*command, options->architecture);
   command->add_option("--layout", options->layout, "own (default), timm, fb, torchvision or hf")

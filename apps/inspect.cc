@@ -8,6 +8,7 @@
 #include "apps/options.h"
 #include "apps/terminal.h"
 #include "core/progress.h"
+#include "io/quoted.h"
 #include "model/inspection.h"
 
 namespace convnext::apps {
@@ -169,8 +170,9 @@ void print_tensors(const Inspection& inspection) {
       {{"tensor"}, {"type"}, {"shape"}, {"least", kRight}, {"greatest", kRight}, {"mean", kRight}, {"std", kRight}});
   for (const InspectedTensor& tensor : inspection.tensors) {
     const TensorStatistics& s = tensor.statistics;
-    table.add({tensor.key, std::string(name_of(tensor.dtype)), to_string(tensor.shape), fmt::format("{:.4g}", s.least),
-               fmt::format("{:.4g}", s.greatest), fmt::format("{:.4g}", s.mean), fmt::format("{:.4g}", s.deviation)});
+    table.add({in_quotes(tensor.key), std::string(name_of(tensor.dtype)), to_string(tensor.shape),
+               fmt::format("{:.4g}", s.least), fmt::format("{:.4g}", s.greatest), fmt::format("{:.4g}", s.mean),
+               fmt::format("{:.4g}", s.deviation)});
   }
   print("\n" + table.text());
 }
@@ -185,8 +187,8 @@ void print_inspection(const Inspection& inspection, bool tensors) {
   for (const std::string& note : inspection.notes) fact("note", note);
   for (const Misfit& misfit : inspection.misfits) fact(list_of(misfit.kind), misfit.message());
   for (const InspectedTensor* tensor : not_finite(inspection)) {
-    fact("not finite", fmt::format("'{}': {} NaN, {} infinities of {} elements", tensor->key, tensor->statistics.nans,
-                                   tensor->statistics.infinities, tensor->statistics.count));
+    fact("not finite", fmt::format("{}: {} NaN, {} infinities of {} elements", in_quotes(tensor->key),
+                                   tensor->statistics.nans, tensor->statistics.infinities, tensor->statistics.count));
   }
   for (const std::string& problem : inspection.problems) fact("problem", problem);
   if (inspection.card) print_card(*inspection.card);

@@ -181,8 +181,10 @@ void add_list(CLI::App& program, Command& chosen) {
   command->add_option("FILTER", options->filter, "A part of the name, or a pattern: 'convnextv2_*'");
   CLI::Option* published =
       command->add_flag("--published", options->published, "List the weights that have been published instead");
-  command->add_flag("--markdown", options->markdown, "Write tables for a document")->needs(published);
+  CLI::Option* markdown =
+      command->add_flag("--markdown", options->markdown, "Write tables for a document")->needs(published);
   add_json_option(*command, options->json);
+  markdown->excludes("--json");
   command->footer("Example: convnext list v2, or: convnext list --published in22k");
   command->callback([&chosen, options] { chosen = [options] { return list(*options); }; });
 }

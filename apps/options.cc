@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 
 #include "apps/terminal.h"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr const char* kShippedModel = "convnext_cifar10";
 constexpr int kMaxThreads = 4096;
-constexpr int kMaxResolution = 16384;
 
 // Where models are installed; in a build tree, the project's own.
 fs::path installed_models() {
@@ -95,6 +95,15 @@ std::string device_problem(const std::string& device) {
   return fmt::format("'{}' is no device: cpu, cuda or cuda:N", device);
 }
 
+// Likewise; CLI11's own check prints the greatest double in full.
+std::string pixel_count_problem(const std::string& text) {
+  std::int64_t count = 0;
+  const char* const end = text.data() + text.size();
+  const auto [next, error] = std::from_chars(text.data(), end, count);
+  if (error == std::errc() && next == end && count > 0) return {};
+  return fmt::format("'{}' is no number of pixels: a whole number above 0", text);
+}
+
 }  // namespace
 
 fs::path program_folder() {
@@ -144,7 +153,7 @@ void add_decode_options(CLI::App& command, DecodeOptions& options) {
   command.add_flag("--exif-orientation", options.exif_orientation,
                    "Turn pictures upright as their EXIF data say (the published networks were measured without)");
   command.add_option("--max-pixels", options.max_pixels, "Refuse pictures of more pixels (default: Pillow's limit)")
-      ->check(CLI::PositiveNumber)
+      ->check(pixel_count_problem)
       ->type_name("N");
 }
 
@@ -178,8 +187,9 @@ NetworkOverrides NetworkOptions::overrides() const {
 void add_preprocessing_options(CLI::App& command, PreprocessingOptions& options) {
   add_resolution_option(command, options.resolution);
   command
-      .add_option("--crop-fraction", options.crop_fraction,
-                  "Part of the resized side that the crop keeps, above 0 and up to 1")
+      .add_option(
+          "--crop-fraction", options.crop_fraction,
+          fmt::format("Part of the resized side that the crop keeps, {} to {}", kMinCropFraction, kMaxCropFraction))
       ->type_name("X");
   command.add_option("--crop-mode", options.crop_mode, "How a picture becomes a square: center, squash, ...")
       ->check(problem_of(crop_mode_from_name))
@@ -200,6 +210,11 @@ void add_preprocessing_options(CLI::App& command, PreprocessingOptions& options)
 void add_labels_option(CLI::App& command, std::string& labels) {
   command.add_option("--labels", labels, "A text file with the name of each class, one a line, in their order")
       ->type_name("FILE");
+}
+
+bool PreprocessingOptions::any() const {
+  const std::string* texts[] = {&crop_mode, &pipeline, &interpolation, &mean, &std};
+  return resolution || crop_fraction || !std::ranges::all_of(texts, &std::string::empty);
 }
 
 Preprocessing PreprocessingOptions::applied_to(Preprocessing preprocessing) const try {

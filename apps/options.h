@@ -69,7 +69,8 @@ void add_network_options(CLI::App& command, NetworkOptions& options);
 // --resolution, in the range that a card may hold.
 void add_resolution_option(CLI::App& command, std::optional<int>& resolution);
 
-// --resolution --crop-fraction --crop-mode --interpolation --mean --std: what a card says of pictures, said otherwise.
+// --resolution --crop-fraction --crop-mode --pipeline --interpolation --mean --std: what a card says of pictures, said
+// otherwise.
 struct PreprocessingOptions {
   std::optional<int> resolution;
   std::optional<double> crop_fraction;
@@ -79,6 +80,8 @@ struct PreprocessingOptions {
   std::string mean;  // "0.5", or one value for each colour: "0.485,0.456,0.406"
   std::string std;
 
+  // Whether one of them was given.
+  bool any() const;
   // `preprocessing` with these in place. Throws UsageError.
   Preprocessing applied_to(Preprocessing preprocessing) const;
 };

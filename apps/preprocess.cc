@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "apps/commands.h"
 #include "apps/options.h"
@@ -53,7 +54,19 @@ ConstTensorView pixels_of(const Image& image) {
           .strides = contiguous_strides(shape)};
 }
 
+// One would overwrite the other.
+void require_different_outputs(const PreprocessOptions& options) {
+  const auto place = [](const std::string& file) { return std::filesystem::weakly_canonical(file); };
+  const std::pair<const std::string&, const std::string&> pairs[] = {
+      {options.output, options.decoded}, {options.output, options.resized}, {options.decoded, options.resized}};
+  for (const auto& [one, other] : pairs) {
+    if (one.empty() || other.empty() || place(one) != place(other)) continue;
+    throw UsageError(fmt::format("'{}' is the name of two outputs", other));
+  }
+}
+
 ExitCode preprocess(const PreprocessOptions& options) {
+  require_different_outputs(options);
   const Preprocessing preprocessing = options.preprocessing.applied_to(preprocessing_of(options.model));
   const Image image = Image::open(options.picture, options.decode);
   const Tensor tensor = convnext::preprocess(image, preprocessing);

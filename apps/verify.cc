@@ -9,6 +9,7 @@
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "apps/terminal.h"
+#include "convnext/error.h"
 #include "convnext/thread_pool.h"
 
 namespace convnext::apps {
@@ -22,6 +23,12 @@ struct VerifyOptions {
 
 ExitCode verify(const VerifyOptions& options) {
   const Checkpoint checkpoint = read_model(model_file(options.model), {});
+  if (!checkpoint.has_card) {
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("'{}' holds no card; convert it to safetensors ('convnext convert'), which adds one with a "
+                            "check vector",
+                            checkpoint.path.string()));
+  }
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
   const Verification result = convnext::verify(checkpoint, &pool);
   if (options.json) {

@@ -276,6 +276,33 @@ TEST_F(Apps, ConvertChangesWhatTheCardSays) {
   EXPECT_EQ(run_json({"verify", path("out.safetensors")})["passed"], true);
 }
 
+// A PyTorch file holds no card: what only a card could hold is refused, not dropped.
+TEST_F(Apps, ConvertToPyTorchRefusesWhatOnlyACardHolds) {
+  folder_.write("labels.txt", "a\nb\nc\nd\n");
+  const std::string source = path("source.safetensors");
+  run_json({"init", "convnext_tiny", "--weights", "formula", "--depths", "1,1,1,1", "--dims", "8,12,16,20", "--classes",
+            "4", "--resolution", "64", "--output", source});
+  const std::vector<std::string> options[] = {{"--labels", path("labels.txt")},
+                                              {"--license", "MIT"},
+                                              {"--mean", "0.5"},
+                                              {"--std", "0.5"},
+                                              {"--resolution", "96"},
+                                              {"--crop-fraction", "0.9"},
+                                              {"--crop-mode", "squash"},
+                                              {"--interpolation", "lanczos"},
+                                              {"--pipeline", "torchvision"}};
+  for (const std::vector<std::string>& option : options) {
+    for (const char* name : {"x.pth", "x.pt", "x.bin"}) {
+      std::vector<std::string> command = {"convert", source, path(name)};
+      command.insert(command.end(), option.begin(), option.end());
+      expect_failure(command, 2, {name, "no card"});
+      EXPECT_FALSE(fs::exists(folder_ / name));
+    }
+  }
+  run_json({"convert", source, path("x.pth")});
+  expect_failure({"verify", path("x.pth")}, 1, {"x.pth", "holds no card; convert it to safetensors"});
+}
+
 TEST_F(Apps, ConvertGivesABareFileItsCard) {
   const WeightStore weights = formula_weights(architecture("test_convnext").network, 1);
   write_safetensors(folder_ / "bare.safetensors", {weights.all().begin(), weights.all().end()}, {});

@@ -2,6 +2,7 @@
 // nothing.
 #include "model/card_sources.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
@@ -109,7 +110,8 @@ TEST_F(CardSources, WhatTensorsCannotTellIsTheArchitectures) {
 
 TEST_F(CardSources, ArgumentsOfTimmsConfigOverrideTheArchitecture) {
   config(R"({"architecture": "convnext_tiny", "num_classes": 3,
-             "model_args": {"depths": [1, 1, 1, 1], "norm_eps": 1e-3, "act_layer": "silu"}, "pretrained_cfg": {}})");
+             "model_args": {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32], "norm_eps": 1e-3, "act_layer": "silu"},
+             "pretrained_cfg": {}})");
   const FoundCard found = find(small("convnext_tiny", 3));
   EXPECT_EQ(network_of(found).norm_eps, 1e-3);
   EXPECT_EQ(network_of(found).activation, Activation::kSilu);
@@ -409,6 +411,104 @@ TEST_F(CardSources, AFileOfOtherWeightsIsRefused) {
   expect_error(ErrorCode::kMismatch, {"id2label", "2 labels", "1000"}, [&] { find(tiny); });
   config(R"({"model_type": "resnet"})");
   expect_error(ErrorCode::kMismatch, {"model_type", "resnet"}, [&] { find(tiny); });
+  config(R"({"model_type": "convnextv2"})");
+  expect_error(ErrorCode::kMismatch, {"model_type", "convnextv2", "absent"}, [&] { find(tiny); });
+  config(R"({"model_type": "convnext"})");
+  expect_error(ErrorCode::kMismatch, {"model_type", "convnext", "there"}, [&] { find(seen("convnextv2_tiny", 1000)); });
+  config(R"({"model_type": "convnext", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}})");
+  expect_error(ErrorCode::kMismatch, {"id2label", "2 labels", "1000"}, [&] { find(tiny); });
+  // The number of classes, wherever it stands.
+  for (const char* text : {R"({"architecture": "convnext_tiny", "num_classes": 10})",
+                           R"({"architecture": "convnext_tiny", "pretrained_cfg": {"num_classes": 10}})",
+                           R"({"architecture": "convnext_tiny", "model_args": {"num_classes": 10}})"}) {
+    config(text);
+    expect_error(ErrorCode::kMismatch, {"num_classes", "10", "1000"}, [&] { find(tiny); });
+  }
+  config(R"({"architecture": "convnext_tiny", "label_names": ["cat", "dog"]})");
+  expect_error(ErrorCode::kMismatch, {"label_names", "2 labels", "1000"}, [&] { find(tiny); });
+  const std::pair<const char*, const char*> arguments[] = {{"depths", "[3, 3, 27, 3]"},
+                                                           {"dims", "[128, 256, 512, 1024]"},
+                                                           {"kernel_sizes", "[7, 7, 7, 5]"},
+                                                           {"kernel_sizes", "5"},
+                                                           {"patch_size", "2"},
+                                                           {"in_chans", "1"}};
+  for (const auto& [key, value] : arguments) {
+    config(fmt::format(R"({{"architecture": "convnext_tiny", "model_args": {{"{}": {}}}}})", key, value));
+    expect_error(ErrorCode::kMismatch, {"model_args", key, "tensors"}, [&] { find(tiny); });
+  }
+  // Arguments that say nothing of the shapes do not excuse the name.
+  for (const char* argument : {R"("conv_mlp": true)", R"("norm_eps": 1e-5)", R"("use_grn": false)"}) {
+    config(fmt::format(R"({{"architecture": "convnext_base", "model_args": {{{}}}}})", argument));
+    expect_error(ErrorCode::kMismatch, {"convnext_base"}, [&] { find(tiny); });
+  }
+  config(R"({"architecture": "resnet50", "pretrained_cfg": {}})");
+  expect_error(ErrorCode::kMismatch, {"resnet50", "no network"}, [&] { find(tiny); });
+  config(R"({"architecture": "resnet50", "model_args": {"depths": [3, 3, 9, 3]}})");
+  expect_error(ErrorCode::kMismatch, {"resnet50", "no network"}, [&] { find(tiny); });
+}
+
+// Somebody's own name for a network, or an older name of timm's.
+TEST_F(CardSources, AnUnknownNameIsNotedWhenItsArgumentsAreTheTensors) {
+  config(R"({"architecture": "convnext_ours", "num_classes": 3, "pretrained_cfg": {"crop_pct": 0.9},
+             "model_args": {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32]}})");
+  const FoundCard found = find(small("convnext_tiny", 3));
+  EXPECT_EQ(found.card.preprocessing.crop_fraction, 0.9);
+  EXPECT_THAT(found.notes, testing::Contains(HasSubstr("'convnext_ours'")));
+  config(R"({"architecture": "convnext_old", "pretrained_cfg": {"crop_pct": 0.9}})");
+  const FoundCard named = find(seen("convnext_tiny", 1000), "convnext_tiny");
+  EXPECT_EQ(named.card.preprocessing.crop_fraction, 0.9);
+  EXPECT_THAT(named.notes, testing::Contains(HasSubstr("'convnext_old'")));
+}
+
+TEST_F(CardSources, ALicenceThatAFileStatesIsNotReplacedByThePublishedOne) {
+  config(R"({"architecture": "convnext_tiny", "num_classes": 1000,
+             "pretrained_cfg": {"tag": "fb_in1k", "license": "mit"}})");
+  const FoundCard found = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(found.card.license, "MIT");
+  EXPECT_EQ(found.origins.at("license"), "config.json, 'pretrained_cfg'");
+  config(R"({"architecture": "convnext_tiny", "num_classes": 1000, "pretrained_cfg": {"tag": "fb_in1k"}})");
+  EXPECT_EQ(find(seen("convnext_tiny", 1000)).card.license, "Apache-2.0");
+}
+
+TEST_F(CardSources, ASqueezeWithoutAFractionKeepsTheWholePicture) {
+  config(R"({"architecture": "convnext_tiny", "pretrained_cfg": {"crop_mode": "squash"}})");
+  const FoundCard found = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(found.card.preprocessing.crop_fraction, 1.0);
+  EXPECT_EQ(found.origins.at("crop_fraction"), "a squeeze keeps the whole picture");
+  EXPECT_THAT(found.notes, testing::Each(testing::Not(HasSubstr("crop_fraction"))));
+}
+
+// A config.json of transformers' prepares no pictures: the pipeline is that of the values that are taken.
+TEST_F(CardSources, ThePipelineIsThatOfTheSourceThatPreparesPictures) {
+  config(R"({"model_type": "convnext"})");
+  const FoundCard plain = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(plain.card.preprocessing.pipeline, PixelPipeline::kTimm);
+  EXPECT_THAT(plain.origins.at("pipeline"), StartsWith("assumed"));
+  processor(R"({"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}})");
+  const FoundCard processed = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(processed.card.preprocessing.pipeline, PixelPipeline::kTransformers);
+  EXPECT_EQ(processed.origins.at("pipeline"), "preprocessor_config.json");
+}
+
+TEST_F(CardSources, WhatDinov3sProcessorDoesOtherwiseIsNoted) {
+  EXPECT_THAT(find_golden("transformers/dinov3", small("convnext_tiny", 0)).notes,
+              testing::Contains(HasSubstr("resizes floats")));
+}
+
+// Only what hubs call every file is looked up by its folder.
+TEST_F(CardSources, AFileWithANameOfItsOwnIsNotTakenForItsFolder) {
+  const auto side = [&](std::string_view file) {
+    return find_card(weights(fmt::format("convnextv2_tiny.fcmae_ft_in22k_in1k_384/{}", file)),
+                     seen("convnextv2_tiny", 1000), {})
+        .card.preprocessing.resolution;
+  };
+  for (const char* generic : {"model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors",
+                              "model-00001-of-00002.safetensors", "model.safetensors.index.json"}) {
+    EXPECT_EQ(side(generic), 384) << generic;
+  }
+  for (const char* own : {"model_best.pth", "models.pth", "open_clip.bin", "model-of-mine.pth"}) {
+    EXPECT_EQ(side(own), 224) << own;
+  }
 }
 
 TEST_F(CardSources, ANameThatTheUserGaveIsHeldAgainstTheRest) {
@@ -574,10 +674,12 @@ TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
     CropMode mode;
     Interpolation filter;
   };
-  const Way ways[] = {
-      {224, 0.875, CropMode::kCenter, Interpolation::kBicubic}, {384, 1.0, CropMode::kSquash, Interpolation::kBilinear},
-      {384, 1.0, CropMode::kCenter, Interpolation::kBicubic},   {224, 1.0, CropMode::kSquash, Interpolation::kLanczos},
-      {100, 0.77, CropMode::kCenter, Interpolation::kHamming},  {500, 0.77, CropMode::kSquash, Interpolation::kBox}};
+  const Way ways[] = {{224, 0.875, CropMode::kCenter, Interpolation::kBicubic},
+                      {384, 1.0, CropMode::kSquash, Interpolation::kBilinear},
+                      {384, 1.0, CropMode::kCenter, Interpolation::kBicubic},
+                      {224, 1.0, CropMode::kSquash, Interpolation::kLanczos},
+                      {100, 0.77, CropMode::kCenter, Interpolation::kLanczos},
+                      {500, 0.77, CropMode::kSquash, Interpolation::kBicubic}};
   for (const char* name : {"convnext_tiny", "convnextv2_tiny", "dinov3_convnext_tiny"}) {
     for (const Way& way : ways) {
       SCOPED_TRACE(std::string(name) + " " + std::to_string(way.resolution));
@@ -601,6 +703,20 @@ TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
       EXPECT_EQ(p.mean, card.preprocessing.mean);
       EXPECT_EQ(std::floor(p.resolution / p.crop_fraction), std::floor(way.resolution / way.fraction));
     }
+  }
+}
+
+TEST_F(CardSources, FiltersThatTransformersDoesNotHaveAreRefused) {
+  for (const Interpolation filter : {Interpolation::kBox, Interpolation::kHamming}) {
+    Card card = card_of("convnext_tiny", 2);
+    card.preprocessing.interpolation = filter;
+    expect_error(ErrorCode::kUnsupported, {"transformers", std::string(name_of(filter))},
+                 [&] { transformers_preprocessor_json(card); });
+  }
+  config(R"({"model_type": "convnext"})");
+  for (const char* number : {"4", "5"}) {
+    processor(fmt::format(R"({{"size": {{"shortest_edge": 224}}, "crop_size": 224, "resample": {}}})", number));
+    expect_error(ErrorCode::kDamaged, {"preprocessing", "transformers"}, [&] { find(seen("convnext_tiny", 3)); });
   }
 }
 

@@ -1,5 +1,6 @@
-// Weights in every layout: names both ways, networks found from shapes, files of the real libraries
-// (tests/goldens/layouts, made by tools/goldens/layouts.py), and what keeps a file from being a model.
+// Weights in every layout: names both ways, networks found from shapes, files that timm, torchvision and transformers
+// wrote and files with the names of the other layouts (tests/goldens/layouts, made by tools/goldens/layouts.py, which
+// says which is which), and what keeps a file from being a model.
 #include "model/layouts.h"
 
 #include <fmt/format.h>
@@ -33,7 +34,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-// Files that the libraries wrote.
+// Files of every layout: timm's, torchvision's and transformers' own, and the others' names on such weights.
 
 const SafetensorsFile& expected_outputs() {
   static const SafetensorsFile file = SafetensorsFile::open(golden_path("layouts/expected.safetensors"));
@@ -392,6 +393,40 @@ struct Journey {
   WrittenLayout layout;
 };
 
+// A name in a file can drive the terminal that a message is shown on.
+TEST(Misfits, NamesOfAFileAreSpelledOutInMessages) {
+  const std::string hostile = "\x1b]0;owned\x07";
+  for (const Misfit::Kind kind : {Misfit::Kind::kMissing, Misfit::Kind::kShape, Misfit::Kind::kType,
+                                  Misfit::Kind::kUnexpected, Misfit::Kind::kRepeated}) {
+    EXPECT_THAT((Misfit{kind, hostile, "stem.0.weight", {1}, {2}}.message()), HasSubstr("'\\x1b]0;owned\\x07'"));
+  }
+  const ConvNextConfig network = registered("convnext_atto");
+  TensorViews views = shapes_of(network);
+  ConstTensorView integers = views.at("stem.0.bias");
+  integers.dtype = DType::kI64;
+  views.emplace(hostile, integers);
+  EXPECT_THAT(notes_on(recognize(views)), Contains(HasSubstr("'\\x1b]0;owned\\x07'")));
+}
+
+TEST(ReadCheckpoint, AFileOfNoConvNextIsRefusedWithItsNamesSpelledOut) {
+  const TemporaryFolder folder;
+  const Tensor tensor = Tensor::zeros({2});
+  const auto holding = [&](const std::vector<std::string>& names) {
+    std::map<std::string, ConstTensorView> tensors;
+    for (const std::string& name : names) tensors.emplace(name, tensor.view());
+    write_safetensors(folder / "x.safetensors", tensors, {});
+    try {
+      read_checkpoint(folder / "x.safetensors");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(holding({"a", "b\x1b[2J"}), testing::EndsWith("it holds 'a', 'b\\x1b[2J'"));
+  EXPECT_THAT(holding({"a", "b", "c", "d"}), testing::EndsWith("it holds 'a', 'b', 'c', ..."));
+}
+
 Card small_card(std::string_view name) {
   Card card;
   card.architecture = name;
@@ -412,13 +447,13 @@ Card small_card(std::string_view name) {
 
 std::string bytes_of(const fs::path& path) { return read_text(path); }
 
-testing::AssertionResult same_weights(const WeightStore& a, const WeightStore& b) {
+testing::AssertionResult same_weights(const WeightStore& a, const WeightStore& b, bool compare_shapes = true) {
   if (a.all().size() != b.all().size()) return testing::AssertionFailure() << "not the same count";
   for (const auto& [name, view] : a.all()) {
     if (!b.contains(name)) return testing::AssertionFailure() << "no " << name;
     const ConstTensorView& other = b.at(name);
     const std::size_t size = static_cast<std::size_t>(view.count()) * size_of(view.dtype);
-    if (view.dtype != other.dtype || view.shape != other.shape) {
+    if (view.dtype != other.dtype || view.count() != other.count() || (compare_shapes && view.shape != other.shape)) {
       return testing::AssertionFailure() << name << " is " << to_string(view.shape) << " and "
                                          << to_string(other.shape);
     }
@@ -434,26 +469,69 @@ class ThereAndBack : public testing::TestWithParam<Journey> {
 
 TEST_P(ThereAndBack, IsTheSameFileBitForBit) {
   Card card = small_card(GetParam().network);
-  const auto& network = std::get<ConvNextConfig>(card.network);
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
     const WeightStore weights = converted(formula_weights(card.network, 1), dtype);
     card.precision = precision_name(dtype);
     write_checkpoint(folder_ / "own.safetensors", card, weights);
-    for (const char* path : {"there.safetensors", "there.pth", "folder/"}) {
+    for (const char* path : {"there.safetensors", "folder/"}) {
       SCOPED_TRACE(path);
       export_checkpoint(folder_ / path, card, weights, GetParam().layout);
       const Checkpoint there = read_checkpoint(folder_ / path);
-      EXPECT_EQ(there.has_card, std::string_view(path) != "there.pth");
-      if (there.has_card) {
-        EXPECT_EQ(there.card.network, card.network);
-        export_checkpoint(folder_ / "back.safetensors", there.card, there.weights, WrittenLayout::kOwn);
-        EXPECT_TRUE(bytes_of(folder_ / "back.safetensors") == bytes_of(folder_ / "own.safetensors"));
-        EXPECT_TRUE(same_weights(there.weights, weights));
-      } else if (!network.conv_mlp || there.layout == WeightLayout::kTimm) {
-        EXPECT_TRUE(same_weights(there.weights, weights));
-      }
+      EXPECT_TRUE(there.has_card);
+      EXPECT_EQ(there.card.network, card.network);
+      export_checkpoint(folder_ / "back.safetensors", there.card, there.weights, WrittenLayout::kOwn);
+      EXPECT_TRUE(bytes_of(folder_ / "back.safetensors") == bytes_of(folder_ / "own.safetensors"));
+      EXPECT_TRUE(same_weights(there.weights, weights));
     }
   }
+}
+
+// A PyTorch file has no card: it gives back the network that computes the same, or is not written.
+TEST_P(ThereAndBack, APyTorchFileIsTheSameNetworkOrRefused) {
+  const Card card = small_card(GetParam().network);
+  const auto& network = std::get<ConvNextConfig>(card.network);
+  const fs::path path = folder_ / "there.pth";
+  if (network.norm == Norm::kSimpleNorm) {
+    expect_error(ErrorCode::kUnsupported, {"there.pth", "norm simple_norm", "rms_norm", "safetensors"},
+                 [&] { export_checkpoint(path, card, formula_weights(network, 1), GetParam().layout); });
+    EXPECT_FALSE(fs::exists(path));
+    return;
+  }
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const WeightStore weights = converted(formula_weights(network, 1), dtype);
+    export_checkpoint(path, card, weights, GetParam().layout);
+    const Checkpoint there = read_checkpoint(path);
+    EXPECT_FALSE(there.has_card);
+    // How linears are kept is the only thing that may change, and only where the layout keeps them in one way.
+    ConvNextConfig back = std::get<ConvNextConfig>(there.card.network);
+    EXPECT_TRUE(back.conv_mlp == network.conv_mlp || there.layout != WeightLayout::kTimm);
+    EXPECT_TRUE(same_weights(there.weights, weights, /*compare_shapes=*/back.conv_mlp == network.conv_mlp));
+    back.conv_mlp = network.conv_mlp;
+    // With eight channels the first convolution of both stems has as many.
+    if (network.stem == Stem::kOverlapTiered && back.stem == Stem::kOverlap) back.stem = network.stem;
+    EXPECT_EQ(back, network);
+  }
+}
+
+TEST(ExportCheckpoint, APyTorchFileThatWouldBeAnotherNetworkIsRefused) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::string& what, void (*change)(ConvNextConfig&)) {
+    Card card = small_card("convnext_tiny");
+    auto& network = std::get<ConvNextConfig>(card.network);
+    change(network);
+    const WeightStore weights = formula_weights(network, 1);
+    for (const char* path : {"x.pth", "x.pt", "x.bin"}) {
+      expect_error(ErrorCode::kUnsupported, {path, what, "safetensors"},
+                   [&] { export_checkpoint(folder / path, card, weights, WrittenLayout::kOwn); });
+      EXPECT_FALSE(fs::exists(folder / path));
+    }
+    export_checkpoint(folder / "x.safetensors", card, weights, WrittenLayout::kOwn);
+    EXPECT_EQ(read_checkpoint(folder / "x.safetensors").card.network, card.network);
+  };
+  refused("activation silu", [](ConvNextConfig& network) { network.activation = Activation::kSilu; });
+  refused("norm eps 0.001", [](ConvNextConfig& network) { network.norm_eps = 1e-3; });
+  refused("head eps 1e-12", [](ConvNextConfig& network) { network.head_norm_eps = 1e-12; });
+  refused("norm simple_norm", [](ConvNextConfig& network) { network.norm = Norm::kSimpleNorm; });
 }
 
 // Without a card the network comes from the tensors, and for a registered one nothing is lost.

@@ -116,7 +116,8 @@ Card full_card() {
                         .std = {0.4f, 0.5f, 0.6f},
                         .interpolation = Interpolation::kLanczos,
                         .crop_fraction = 0.9,
-                        .crop_mode = CropMode::kSquash};
+                        .crop_mode = CropMode::kBorder,
+                        .pipeline = PixelPipeline::kTransformers};
   card.labels = {"tabby, \"tiger\"", "Hündin", "", "\n"};
   card.precision = "bf16";
   card.license = "Apache-2.0";
@@ -216,7 +217,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(Card, WhatIsNoCardIsRefused) {
-  for (const char* text : {"", "{", "[]", "null", "\"convnext_tiny\"", "{\"architecture\": 3}", "{}"}) {
+  for (const char* text :
+       {"", "{", "[]", "null", "\"convnext_tiny\"", "{\"architecture\": 3}", "{\"x\": 1e999}", "{}"}) {
     expect_error(ErrorCode::kDamaged, {"'file'"}, [&] { card_from_json(text, "file"); });
   }
   expect_error(ErrorCode::kNotFound, {"convnext_huge"},

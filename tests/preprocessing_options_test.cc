@@ -9,6 +9,7 @@
 #include "child_process.h"
 #include "convnext/model.h"
 #include "expect_error.h"
+#include "golden.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
 #include "model/published.h"
@@ -65,6 +66,8 @@ const Override kOverrides[] = {
     {{"--crop-fraction", "0.5"}, [](Preprocessing& p) { p.crop_fraction = 0.5; }},
     {{"--crop-mode", "squash"}, [](Preprocessing& p) { p.crop_mode = CropMode::kSquash; }},
     {{"--interpolation", "lanczos"}, [](Preprocessing& p) { p.interpolation = Interpolation::kLanczos; }},
+    {{"--pipeline", "torchvision"}, [](Preprocessing& p) { p.pipeline = PixelPipeline::kTorchvision; }},
+    {{"--pipeline", "transformers"}, [](Preprocessing& p) { p.pipeline = PixelPipeline::kTransformers; }},
     {{"--mean", "0.1,0.2,0.3"},
      [](Preprocessing& p) {
        p.mean = {0.1f, 0.2f, 0.3f};
@@ -150,6 +153,13 @@ TEST_F(PreprocessingOptions, WhatCannotBeIsRefusedWithTheOptionOrTheFile) {
   };
   refuses({"--crop-mode", "sideways"}, 2, "squash");
   refuses({"--interpolation", "cubic"}, 2, "bicubic");
+  refuses({"--pipeline", "opencv"}, 2, "torchvision");
+  refuses({"--pipeline", "torchvision", "--interpolation", "box"}, 2, "not box");
+  refuses({"--interpolation", "hamming", "--pipeline", "transformers"}, 2, "not hamming");
+  refuses({"--max-pixels", "0"}, 2, "'0' is no number of pixels: a whole number above 0");
+  refuses({"--max-pixels", "-5"}, 2, "number of pixels");
+  refuses({"--max-pixels", "99999999999999999999"}, 2, "number of pixels");
+  refuses({"--crop-fraction", "0.005"}, 2, "0.01 to 1");
   refuses({"--crop-fraction", "0"}, 2, "crop fraction");
   refuses({"--crop-fraction", "1.5"}, 2, "crop fraction");
   refuses({"--crop-fraction", "nan"}, 2, "crop fraction");
@@ -190,8 +200,63 @@ TEST_F(PreprocessingOptions, ListAndInfoShowWhatIsPublished) {
   EXPECT_EQ(some[0]["repository"], "facebook/convnext-tiny-224");
   EXPECT_EQ(run({"list", "--published", "nothing"}).exit_code, 1);
   EXPECT_EQ(run({"list", "--markdown"}).exit_code, 2);
+  EXPECT_EQ(run({"list", "--published", "--markdown", "--json"}).exit_code, 2);
   EXPECT_THAT(run_json({"info", "convnext_tiny"})["published"], testing::Contains("convnext_tiny.in12k_ft_in1k_384"));
   EXPECT_THAT(run({"info", "convnext_tiny"}).out, HasSubstr("convnext_tiny.in12k_ft_in1k_384"));
+}
+
+Image pixels_of(const Tensor& array) {
+  const auto values = array.values<std::uint8_t>();
+  return {.width = static_cast<int>(array.shape()[1]),
+          .height = static_cast<int>(array.shape()[0]),
+          .pixels = {values.begin(), values.end()}};
+}
+
+TEST_F(PreprocessingOptions, PreprocessWritesWhatEachStepMakes) {
+  const ChildResult result = run({"preprocess", picture_, "--model", model_, "--output", path("x.npy"), "--decoded",
+                                  path("decoded.npy"), "--resized", path("resized.npy")});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(pixels_of(read_npy(path("decoded.npy"))).pixels, image_.pixels);
+  const Preprocessing preprocessing = Model::load(model_).preprocessing();
+  EXPECT_EQ(pixels_of(read_npy(path("resized.npy"))).pixels, resize_and_crop(image_, preprocessing).pixels);
+}
+
+TEST_F(PreprocessingOptions, OneFileForTwoOutputsIsRefused) {
+  for (const char* option : {"--decoded", "--resized"}) {
+    expect_failure({"preprocess", picture_, "--model", model_, "--output", path("x.npy"), option, path("./x.npy")}, 2,
+                   "two outputs");
+  }
+  expect_failure({"preprocess", picture_, "--model", model_, "--output", path("x.npy"), "--decoded", path("y.npy"),
+                  "--resized", path("y.npy")},
+                 2, "two outputs");
+  EXPECT_FALSE(fs::exists(folder_ / "x.npy"));
+}
+
+TEST_F(PreprocessingOptions, PicturesAreTurnedOnlyOnRequest) {
+  const std::string turned = golden_path("pictures/orientation/6.jpg").string();
+  const auto decoded = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"preprocess", turned,        "--model",   model_,
+                                          "--output",   path("x.npy"), "--decoded", path("decoded.npy")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ChildResult result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return pixels_of(read_npy(path("decoded.npy")));
+  };
+  EXPECT_EQ(decoded({}).pixels, Image::open(turned).pixels);
+  const Image upright = decoded({"--exif-orientation"});
+  EXPECT_EQ(upright.pixels, Image::open(turned, {.exif_orientation = true}).pixels);
+  EXPECT_NE(upright.pixels, Image::open(turned).pixels);
+}
+
+TEST_F(PreprocessingOptions, LargePicturesAreRefusedByTheLimitGiven) {
+  for (const char* command : {"classify", "embed"}) {
+    std::vector<std::string> arguments = {command, picture_, "--model", model_};
+    if (command == std::string_view("embed")) arguments.insert(arguments.end(), {"--output", path("features.npy")});
+    arguments.insert(arguments.end(), {"--max-pixels", "1199"});
+    expect_failure(arguments, 1, "1199");
+    arguments.back() = "1200";
+    EXPECT_EQ(run(arguments).exit_code, 0) << command;
+  }
 }
 
 }  // namespace

@@ -243,6 +243,60 @@ TEST_F(HandmadeFile, StoragesThatLieAreRefused) {
   refused("N", "its first argument is no storage");
 }
 
+TEST_F(HandmadeFile, TensorsThatShareAStorageTooOftenAreRefused) {
+  const auto file_of = [](int tensors) {
+    constexpr std::int64_t kElements = 25'000;
+    std::string pickle = "\x80\x04}";
+    for (int i = 0; i < tensors; ++i) {
+      pickle += text(fmt::format("{}", i)) + tensor(storage(kElements), 0, {kElements}, {1}) + "s";
+    }
+    return zip_of({{"a/data.pkl", pickle + "."}, {"a/data/0", std::string(4 * kElements, '\x01')}});
+  };
+  EXPECT_EQ(open_bytes(file_of(60)).tensors.size(), 60u);
+  expect_error(ErrorCode::kDamaged, {path().string(), "share the storages' numbers beyond 64 times"},
+               [&] { open_bytes(file_of(200)); });
+}
+
+// Tensors that are passed over count too, and metadata is looked through for each of them.
+TEST_F(HandmadeFile, TensorsThatAreNotReadAreLimited) {
+  const std::string complex = std::string("ctorch._utils\n_rebuild_tensor_v2\n(") +
+                              storage(6, "torch\nComplexFloatStorage\n") + number(0) + tuple({1}) + tuple({1}) +
+                              "\x89NtR";
+  const std::string pickle = "\x80\x04}" + text("a") + complex + "s" + text("b") + complex + "s.";
+  const std::string bytes = zip_of({{"a/data.pkl", pickle}});
+  EXPECT_EQ(open_bytes(bytes, {.max_tensors = 2}).tensors.size(), 0u);
+  expect_error(ErrorCode::kUnsupported, {path().string(), "more than 1 tensors"},
+               [&] { open_bytes(bytes, {.max_tensors = 1}); });
+
+  const auto with_metadata = [](int items) {
+    std::string metadata = "}";
+    for (int i = 0; i < items; ++i) metadata += text(fmt::format("{}", i)) + "Ns";
+    return dict_of(std::string("ctorch._utils\n_rebuild_tensor_v2\n(") + storage(6) + number(0) + tuple({6}) +
+                   tuple({1}) + "\x89N" + metadata + "tR");
+  };
+  EXPECT_EQ(open_pickle(with_metadata(16)).tensors.size(), 1u);
+  expect_refused(ErrorCode::kDamaged, with_metadata(17), {"tensor 'w'", "metadata has over 16 items"});
+}
+
+TEST_F(HandmadeFile, NamesInMessagesDriveNoTerminal) {
+  const auto shown_as = [&](const std::string& name, const std::string& shown) {
+    SCOPED_TRACE(shown);
+    const std::string wrong = tensor(storage(6), 7, {1}, {1});
+    const std::string bytes = std::string("\x80\x04}U") + static_cast<char>(name.size()) + name + wrong + "s.";
+    expect_refused(ErrorCode::kDamaged, bytes, {"tensor " + shown + ":"});
+  };
+  shown_as("\x1b[2J\x7f", "'\\x1b[2J\\x7f'");
+  shown_as(
+      "a\xc2\x9b"
+      "2J\xc2\x80",
+      "'a\\u009b2J\\u0080'");
+  shown_as("\xc2\xa0\xc3\xa9\xf0\x9f\x90\x88", "'\xc2\xa0\xc3\xa9\xf0\x9f\x90\x88'");
+  shown_as("\x9b\xff\xc3", "'\\x9b\\xff\\xc3'");
+  const std::string long_name(199, 'n');
+  shown_as(long_name + "\xc3\xa9", "'" + long_name + "...'");
+  shown_as(long_name.substr(1) + "\xc3\xa9", std::string("'") + long_name.substr(1) + "\xc3\xa9'");
+}
+
 TEST_F(HandmadeFile, WhatIsNoStateDictIsRefused) {
   expect_refused(ErrorCode::kUnsupported, "K\x01.", {"no dict of tensors", "state_dict()"});
   expect_refused(ErrorCode::kUnsupported, "}.", {"no tensors at its top", "nothing"});
@@ -350,11 +404,17 @@ TEST_F(HandmadeFile, ZipBombsAreRefusedBeforeTheyGoOff) {
   const std::size_t directory = bytes.find("PK\x01\x02");
   const std::string whole = bytes;
   patch(directory + 24, 0x7fffffff);
-  expect_error(ErrorCode::kUnsupported, {path().string(), "would unpack to", "100 times"}, [&] { open_bytes(bytes); });
+  expect_error(ErrorCode::kDamaged, {path().string(), "data.pkl", "deflate cannot unpack to 2147483647"},
+               [&] { open_bytes(bytes); });
   // Promises that are small enough to be believed are held against what comes out.
   bytes = whole;
   patch(directory + 24, 100'000);
   expect_error(ErrorCode::kDamaged, {path().string(), "data.pkl"}, [&] { open_bytes(bytes); });
+  std::string large = zip_of({{"a/data.pkl", std::string(4000, 'x')}});
+  const std::size_t entry = large.find("PK\x01\x02");
+  large[entry + 10] = '\x08';                                    // deflated
+  large.replace(entry + 24, 4, std::string("\0\x09\x3d\0", 4));  // to 4,000,000
+  expect_error(ErrorCode::kUnsupported, {path().string(), "would unpack to", "100 times"}, [&] { open_bytes(large); });
   bytes = whole;
   patch(directory + 24, 10);
   expect_error(ErrorCode::kDamaged, {path().string(), "data.pkl"}, [&] { open_bytes(bytes); });
@@ -391,6 +451,49 @@ TEST_F(HandmadeFile, ArchivesOfManyMembersAndWithLargeFieldsAreRead) {
 }
 
 TEST_F(HandmadeFile, LegacyStoragesThatLieAreRefused) {
+  const std::string keys = std::string("\x80\x02]") + text("0") + "a.";
+  const auto numbers = [](int promised, int elements) {
+    return std::string(1, static_cast<char>(promised)) + std::string(7, '\0') +
+           std::string(4 * static_cast<std::size_t>(elements), '\x01');
+  };
+  const auto legacy = [](const std::string& pickle, const std::string& key_list, const std::string& storages) {
+    const std::string magic = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    const std::string system = std::string("\x80\x02}") + text("little_endian") + "\x88s.";
+    return magic + "\x80\x02M\xe9\x03." + system + pickle + key_list + storages;
+  };
+  const auto part = [](std::int64_t first, std::int64_t elements) {
+    std::string id = storage(6);
+    id.resize(id.size() - 2);  // before the end of its tuple
+    return id + "(" + text("part") + number(first) + number(elements) + "ttQ";
+  };
+  const std::string right = dict_of(tensor(storage(6), 0, {6}, {1}));
+  EXPECT_EQ(open_bytes(legacy(right, keys, numbers(6, 6))).tensors.at("w").count(), 6);
+  EXPECT_EQ(open_bytes(legacy(dict_of(tensor(part(4, 2), 0, {2}, {1})), keys, numbers(6, 6))).tensors.size(), 1u);
+
+  const auto refused = [&](const std::string& bytes, const std::string& what) {
+    SCOPED_TRACE(what);
+    expect_error(ErrorCode::kDamaged, {path().string(), what}, [&] { open_bytes(bytes); });
+  };
+  const std::string doubles = tensor(storage(3, "torch\nDoubleStorage\n"), 0, {3}, {1});
+  const std::string both =
+      std::string("\x80\x04}") + text("w") + tensor(storage(6), 0, {6}, {1}) + "s" + text("d") + doubles + "s.";
+  refused(legacy(both, keys, numbers(6, 6)), "storage '0' is of two types");
+  refused(legacy(right, std::string("\x80\x02]") + text("1") + "a.", numbers(6, 6)),
+          "storage '1' belongs to no tensor");
+  refused(legacy(right, keys, numbers(7, 6)), "promises 7 elements, and 24 bytes are left");
+  refused(legacy(right, keys, numbers(6, 6).substr(0, 7)), "it ends before storage '0'");
+  refused(legacy(right, keys, numbers(5, 5)), "its storage '0' has 20 bytes, and 6 elements");
+  refused(legacy(right, "\x80\x02].", numbers(6, 6)), "the file has no storage '0'");
+  refused(legacy(right, "\x80\x02N.", numbers(6, 6)), "no list of storages");
+  refused(legacy(dict_of(tensor(part(4, 3), 0, {1}, {1})), keys, numbers(6, 6)),
+          "3 elements from 4 on are a part of 6");
+  refused(legacy(dict_of(tensor(part(7, 0), 0, {1}, {1})), keys, numbers(6, 6)),
+          "0 elements from 7 on are a part of 6");
+  refused(legacy(dict_of(tensor(part(4, 2), 1, {2}, {1})), keys, numbers(6, 6)),
+          "ends behind its storage '0', which has 2");
+}
+
+TEST_F(HandmadeFile, LegacyFilesOfOtherMachinesAndProtocolsAreRefused) {
   const std::string whole = read_text(golden_path("files/legacy.pth"));
   EXPECT_EQ(open_bytes(whole).kind, TensorFileKind::kPytorchLegacy);
   expect_error(ErrorCode::kUnsupported, {path().string(), "big-endian"}, [&] {
@@ -468,6 +571,7 @@ TEST_F(Shards, NoneMayLieOutsideOfTheFolder) {
 TEST_F(Shards, DamagedIndicesAreRefused) {
   expect_refused(ErrorCode::kDamaged, R"({"weight_map": )", {"damaged at byte"});
   expect_refused(ErrorCode::kDamaged, R"({"weight_map": []})", {"no weight_map"});
+  expect_refused(ErrorCode::kDamaged, R"({"metadata": {"total_size": 1e999}, "weight_map": {}})", {"out of range"});
   expect_refused(ErrorCode::kDamaged, R"({"weight_map": {"a": 1}})", {"shard of 'a' is no text"});
   expect_refused(ErrorCode::kDamaged, R"({"weight_map": {"a": "1", "a": "2"}})", {"stands twice"});
   expect_refused(ErrorCode::kDamaged, "{\"weight_map\": " + std::string(100'000, '[') + "}", {"too deep"});

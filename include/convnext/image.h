@@ -1,14 +1,15 @@
-// convnext/image.h: a decoded picture, and Pillow's way from there to the tensor that a network was trained on.
+// convnext/image.h: a decoded picture, and the way from there to the tensor that a network was trained on.
 //
 //   convnext::Image cat = convnext::Image::open("cat.jpg");
 //   convnext::Tensor x = convnext::preprocess(cat, model.preprocessing());  // (3, 224, 224), float32
 //
 // which is the same as the steps it is made of:
 //
-//   convnext::Image small = convnext::resize_and_crop(cat, preprocessing);  // 8 bits a channel, as Pillow does it
+//   convnext::Image small = convnext::resize_and_crop(cat, preprocessing);  // 8 bits a channel
 //   convnext::normalize(small, preprocessing, x.values<float>());
 //
-// Every step gives the bytes that Pillow and timm give: a network loses accuracy on pixels that are nearly right.
+// Decoding gives Pillow's bytes, and each step the bytes of the library whose arithmetic `pipeline` names: a network
+// loses accuracy on pixels that are nearly right.
 //
 // Many files at once, on all threads, into one batch:
 //
@@ -69,22 +70,22 @@ enum class PixelPipeline {
   // timm's evaluation transform: Pillow's resize, crop at halves to even, (pixel / 255 - mean) / std.
   kTimm,
   // torchvision's v2 transforms on 8-bit tensors: a resize with 16-bit weights (bilinear, bicubic and lanczos), the
-  // same
-  // crop, (pixel * (1 / 255) - mean) / std. The transform that DINOv3 was published with.
+  // same crop, (pixel * (1 / 255) - mean) / std. The transform that DINOv3 was published with.
   kTorchvision,
   // Hugging Face's ConvNextImageProcessor: torchvision's resize, crop at halves down, (pixel - 255 mean) / (255 std).
   kTransformers,
 };
 
+inline constexpr int kMaxResolution = 4096;
+inline constexpr double kMinCropFraction = 0.01, kMaxCropFraction = 1.0;
+
 // From picture to input tensor (timm's pretrained_cfg: input_size, mean, std, interpolation, crop_pct, crop_mode).
 struct Preprocessing {
-  int resolution = 224;  // side of the square input, pixels, in [1, 4096]
+  int resolution = 224;  // side of the square input, pixels, in [1, kMaxResolution]
   std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
   std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
   Interpolation interpolation = Interpolation::kBicubic;
-  // The part of the resized side that the crop keeps, in [0.01, 2]. Above 1 the picture is padded: with black, but for
-  // kBorder with the mean colour.
-  double crop_fraction = 0.875;
+  double crop_fraction = 0.875;  // the crop's part of the resized side, in [kMinCropFraction, kMaxCropFraction]
   CropMode crop_mode = CropMode::kCenter;
   PixelPipeline pipeline = PixelPipeline::kTimm;
 
@@ -95,11 +96,11 @@ struct Preprocessing {
 // (libImaging/Resample.c). Sizes are at least 1.
 Image resize(const Image& image, int width, int height, Interpolation interpolation);
 
-// The evaluation transform up to the crop (timm/data/transforms_factory.py), (resolution, resolution). What is smaller
-// than the crop is padded on both sides.
+// The evaluation transform up to the crop, with the pipeline's resize (timm/data/transforms_factory.py), (resolution,
+// resolution). kBorder pads on both sides.
 Image resize_and_crop(const Image& image, const Preprocessing& preprocessing);
 
-// out(c, y, x) = (pixel / 255 - mean(c)) / std(c) in float32, in the pipeline's order of operations.
+// out(c, y, x) = (pixel / 255 - mean(c)) / std(c) in float32, in the order and with the constants of the pipeline.
 // `out` holds 3 * height * width values.
 void normalize(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
 

@@ -1,6 +1,7 @@
 // Numbers as people wrote them.
 #pragma once
 
+#include <array>
 #include <charconv>
 
 namespace convnext {
@@ -12,6 +13,10 @@ inline double as_decimal(float value) {
   double result = value;
   std::from_chars(text, end, result);
   return result;
+}
+
+inline std::array<double, 3> as_decimals(const std::array<float, 3>& values) {
+  return {as_decimal(values[0]), as_decimal(values[1]), as_decimal(values[2])};
 }
 
 }  // namespace convnext

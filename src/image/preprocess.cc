@@ -14,8 +14,6 @@ namespace convnext {
 namespace {
 
 constexpr std::size_t kChannels = 3;
-constexpr int kMaxResolution = 4096;
-constexpr double kMinCropFraction = 0.01;
 
 void check(const Preprocessing& preprocessing) {
   const auto refuse = [](std::string_view what) {
@@ -24,8 +22,9 @@ void check(const Preprocessing& preprocessing) {
   if (preprocessing.resolution < 1 || preprocessing.resolution > kMaxResolution) {
     refuse(fmt::format("resolution is {}, expected 1 to {}", preprocessing.resolution, kMaxResolution));
   }
-  if (!(preprocessing.crop_fraction >= kMinCropFraction && preprocessing.crop_fraction <= 2.0)) {
-    refuse(fmt::format("crop fraction is {}, expected {} to 2", preprocessing.crop_fraction, kMinCropFraction));
+  if (!(preprocessing.crop_fraction >= kMinCropFraction && preprocessing.crop_fraction <= kMaxCropFraction)) {
+    refuse(fmt::format("crop fraction is {}, expected {} to {}", preprocessing.crop_fraction, kMinCropFraction,
+                       kMaxCropFraction));
   }
 }
 
@@ -82,10 +81,9 @@ Resampling resampling_of(const Preprocessing& preprocessing) {
           preprocessing.pipeline == PixelPipeline::kTimm ? Resizer::kPillow : Resizer::kTorchvision};
 }
 
-// What lies around a picture that is smaller than the crop.
+// What kBorder puts around a picture that does not fill the crop.
 std::array<std::uint8_t, kChannels> border_color(const Preprocessing& preprocessing) {
   std::array<std::uint8_t, kChannels> color{};
-  if (preprocessing.crop_mode != CropMode::kBorder) return color;
   for (std::size_t channel = 0; channel < kChannels; ++channel) {
     const double value = std::nearbyint(255.0 * preprocessing.mean[channel]);  // halves to even, as Python rounds
     color[channel] = static_cast<std::uint8_t>(std::clamp(value, 0.0, 255.0));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 // The targets of the network's kernels. Highway's portable one cannot be left out where it is the baseline; there it
 // tests the code below with another vector length.
@@ -174,7 +175,7 @@ void resample_pixel(const ResampleAxis& axis, const Window& window, const std::u
 }
 
 void scalar_columns(const ResampleAxis& axis, const std::uint8_t* in, std::size_t stride, std::size_t /*in_columns*/,
-                    std::size_t rows, std::uint8_t* out, std::vector<std::uint8_t>& /*scratch*/) {
+                    std::size_t rows, std::uint8_t* out) {
   for (std::size_t y = 0; y < rows; ++y) {
     for (const Window& window : axis.windows) {
       const std::size_t first = window.first - axis.first_input;
@@ -196,8 +197,8 @@ void scalar_rows(const ResampleAxis& axis, const std::uint8_t* in, std::size_t s
 #define CONVNEXT_RESAMPLE_FOR(target, name)                                                                          \
   passes.push_back({name,                                                                                            \
                     [](const ResampleAxis& axis, const std::uint8_t* in, std::size_t stride, std::size_t in_columns, \
-                       std::size_t rows, std::uint8_t* out, std::vector<std::uint8_t>& scratch) {                    \
-                      scratch.resize(std::max(scratch.size(), in_columns* target::kScratchOfColumn));                \
+                       std::size_t rows, std::uint8_t* out) {                                                        \
+                      std::vector<std::uint8_t> scratch(in_columns* target::kScratchOfColumn);                       \
                       target::resample_columns(plain(axis), in, stride, in_columns, rows, out, scratch.data());      \
                     },                                                                                               \
                     [](const ResampleAxis& axis, const std::uint8_t* in, std::size_t stride, std::size_t values,     \

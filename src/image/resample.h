@@ -1,7 +1,7 @@
 // The two passes of a resize: every output is a weighted sum of the inputs under its window, in fixed point.
 //
-//   out = clamp((half + sum over k of in(first + k) * weight(k)) >> weight_bits, 0, 255),  half = 1 << (weight_bits -
-//   1)
+//   out = clamp((half + sum over k of in(first + k) * weight(k)) >> weight_bits, 0, 255)
+//   half = 1 << (weight_bits - 1)
 //
 // in 32 bits, which the sums never leave. The result is the same to the bit whatever computes it. 8-bit RGB, rows
 // without padding.
@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace convnext {
 
@@ -31,10 +30,9 @@ struct ResampleAxis {
 };
 
 // Columns: `rows` rows of `in_columns` pixels become rows of axis.windows.size() pixels. `stride` is from one input row
-// to the next, bytes. `scratch` is memory for it alone, kept between calls.
+// to the next, bytes.
 using ResampleColumns = void (*)(const ResampleAxis& axis, const std::uint8_t* in, std::size_t stride,
-                                 std::size_t in_columns, std::size_t rows, std::uint8_t* out,
-                                 std::vector<std::uint8_t>& scratch);
+                                 std::size_t in_columns, std::size_t rows, std::uint8_t* out);
 
 // Rows: each of axis.windows.size() output rows has `values` bytes, 3 a pixel.
 using ResampleRows = void (*)(const ResampleAxis& axis, const std::uint8_t* in, std::size_t stride, std::size_t values,

@@ -21,7 +21,8 @@ constexpr std::size_t kChannels = 3;
 // absolute weights of an output add up to less than 2.
 constexpr int kPillowWeightBits = 32 - 8 - 2;
 
-// torchvision's weights are 16-bit integers, with as many bits after the point as leave room for the largest.
+// torchvision's weights are 16-bit integers, with as many bits after the point as leave room for the largest of the
+// whole axis, whichever part is asked for.
 int torchvision_weight_bits(double largest) {
   int bits = 0;
   while (bits < kPillowWeightBits && static_cast<int>(0.5 + largest * (1 << (bits + 1))) < 1 << 15) ++bits;
@@ -120,6 +121,21 @@ class Sampling {
   double filter_scale_;
 };
 
+// Where an axis grows there may be any number of outputs, and none needs a look: the first one's window is cut at the
+// edge, which brings its largest weight to 1 or, by the negative lobes, up to 1.3. No other is larger, and every
+// largest weight from 1 to below 2 leaves room for 14 bits.
+int torchvision_weight_bits(const Sampling& sampling, int input, std::int64_t output) {
+  constexpr int kBitsOfGrowth = 14;
+  if (output >= input) return kBitsOfGrowth;
+  ExactWindow window;
+  double largest = 0.0;
+  for (std::int64_t i = 0; i < output; ++i) {
+    sampling.find(i, window);
+    for (const double weight : window.weights) largest = std::max(largest, weight);
+  }
+  return torchvision_weight_bits(largest);
+}
+
 // One axis of a resize: windows of the outputs [begin, begin + outputs).
 struct Axis {
   std::vector<Window> windows;
@@ -135,15 +151,8 @@ Axis make_axis(int input, std::int64_t output, const Resampling& resampling, std
   const Sampling sampling(input, output, resampling.interpolation);
   ExactWindow window;
   Axis axis;
-  axis.weight_bits = kPillowWeightBits;
-  if (resampling.resizer == Resizer::kTorchvision) {
-    double largest = 0.0;  // of the whole axis, whichever part is asked for
-    for (std::int64_t i = 0; i < output; ++i) {
-      sampling.find(i, window);
-      for (const double weight : window.weights) largest = std::max(largest, weight);
-    }
-    axis.weight_bits = torchvision_weight_bits(largest);
-  }
+  axis.weight_bits =
+      resampling.resizer == Resizer::kPillow ? kPillowWeightBits : torchvision_weight_bits(sampling, input, output);
 
   const double one = 1 << axis.weight_bits;
   axis.windows.reserve(static_cast<std::size_t>(outputs));
@@ -178,9 +187,8 @@ Image resize_horizontally(const Part& part, const Axis& axis, std::size_t first_
   Image out = make_image(axis.windows.size(), rows);
   const std::size_t first = axis.first_input();
   const std::size_t stride = static_cast<std::size_t>(part.image.width) * kChannels;
-  std::vector<std::uint8_t> scratch;
   resample_passes().front().columns(axis.from(first), part.pixel(first, first_row), stride, axis.end_input() - first,
-                                    rows, out.pixels.data(), scratch);
+                                    rows, out.pixels.data());
   return out;
 }
 

@@ -23,8 +23,9 @@ struct Resampling {
   Resizer resizer = Resizer::kPillow;
 };
 
-// The pixels of resize(image, width, height, interpolation) inside `region`, which lies within it. Time and memory go
-// with the region, so the full size may be one that would not fit memory (a 1 x 50000 picture enlarged to 224 x ...).
+// The pixels inside `region`, which lies within width x height, of the picture resized to that. Time and memory go with
+// the region and with the picture, never with the full size, which may be one that would not fit memory (a 1 x 50000
+// picture enlarged to 224 x ...).
 Image resize_region(const Image& image, std::int64_t width, std::int64_t height, const Resampling& resampling,
                     const Region& region);
 

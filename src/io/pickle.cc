@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <unordered_map>
 #include <utility>
 
@@ -67,6 +66,7 @@ enum Opcode : std::uint8_t {
 };
 
 constexpr unsigned kLatestProtocol = 5;
+constexpr std::size_t kMaxName = 1000;  // bytes, of a module and of a name in it
 
 std::string_view name_of(PickleType type) {
   switch (type) {
@@ -137,7 +137,8 @@ class PickleReader {
 
   Pickle read() {
     if (at_ > text_.size()) damaged("it begins behind the end");
-    while (!step()) {
+    for (bool stopped = false; !stopped;) {
+      stopped = step();
       if (at_ - begin_ > limits_.max_bytes) beyond(fmt::format("more than {} bytes", limits_.max_bytes));
       if (stack_.size() > limits_.max_objects) beyond(fmt::format("a stack of more than {}", limits_.max_objects));
     }
@@ -156,6 +157,8 @@ class PickleReader {
                 fmt::format("{} is refused at byte {}: it takes {}", source_, opcode_at_, what));
   }
 
+  [[noreturn]] void throw_long_name() const { damaged(fmt::format("a name of more than {} bytes", kMaxName)); }
+
   std::string_view take(std::uint64_t count) {
     if (count > text_.size() - at_) {
       damaged(fmt::format("{} bytes are needed and {} left; was the download cut short?", count, text_.size() - at_));
@@ -171,10 +174,11 @@ class PickleReader {
     return value;
   }
   std::string_view take_line() {
-    const std::size_t end = text_.find('\n', at_);
-    if (end == std::string_view::npos) damaged("a name has no end; was the download cut short?");
-    const std::string_view line = text_.substr(at_, end - at_);
-    at_ = end + 1;
+    const std::string_view rest = text_.substr(at_, kMaxName + 1);
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    if (line.size() > kMaxName) throw_long_name();
+    if (line.size() == rest.size()) damaged("a name has no end; was the download cut short?");
+    at_ += line.size() + 1;
     return line;
   }
 
@@ -257,6 +261,7 @@ class PickleReader {
   }
 
   void push_global(std::string_view module, std::string_view name) {
+    if (std::max(module.size(), name.size()) > kMaxName) throw_long_name();
     std::string full = fmt::format("{}.{}", current_module(module), name);
     if (table_(full) == GlobalRole::kUnknown) {
       throw Error(ErrorCode::kUnsupported,
@@ -408,12 +413,10 @@ class PickleReader {
       case kLong4:
         push_long(take_unsigned(4));
         break;
-      case kBinFloat: {
-        std::uint64_t bits = 0;  // big-endian, unlike everything else
-        for (const char digit : take(8)) bits = bits << 8 | static_cast<unsigned char>(digit);
-        push(PickleType::kFloat).number = std::bit_cast<double>(bits);
+      case kBinFloat:
+        take(8);
+        push(PickleType::kFloat);
         break;
-      }
       case kShortBinUnicode:
         push_text(PickleType::kText, take_unsigned(1));
         break;

@@ -4,6 +4,9 @@
 // A pickle is a program for a stack machine, and its REDUCE calls whatever it named before. Here a call stays a value
 // that says what would be called with what. Only the opcodes of protocols 2 to 5 that picklers write for plain data are
 // read, and only those names that the caller knows.
+//
+// Through the memo a value may hold itself, and values may nest deeper than any limit: whoever reads them must not
+// recurse.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +25,7 @@ enum class PickleType : std::uint8_t {
   kBool,
   kInteger,
   kLargeInteger,  // beyond 64 bits
-  kFloat,
+  kFloat,         // which number is not kept
   kText,
   kBytes,
   kTuple,
@@ -37,9 +40,8 @@ enum class PickleType : std::uint8_t {
 
 struct PickleValue {
   PickleType type = PickleType::kNone;
-  std::uint16_t depth = 0;   // of the values inside it
+  std::uint16_t depth = 0;   // of the values inside it, as far as they were whole when they were put there
   std::int64_t integer = 0;  // kBool, kInteger
-  double number = 0;         // kFloat
   // kText in UTF-8 and kBytes as they are; kLargeInteger in little-endian two's complement; kGlobal and kCall:
   // "module.name".
   std::string_view text;
@@ -63,12 +65,17 @@ using GlobalTable = GlobalRole (*)(std::string_view name);
 struct PickleLimits {
   std::size_t max_bytes = std::size_t{64} << 20;
   std::size_t max_objects = 4'000'000;  // values; also of entries of the memo
-  std::size_t max_depth = 1000;         // of values in values, and of open marks
+  std::size_t max_depth = 1000;         // of open marks, and of values in values without the memo
 };
 
 // The values of a pickle; they point into each other and into the bytes that were read, so those must outlive it.
 class Pickle {
  public:
+  Pickle(const Pickle&) = delete;
+  Pickle& operator=(const Pickle&) = delete;
+  Pickle(Pickle&&) = default;
+  Pickle& operator=(Pickle&&) = default;
+
   const PickleValue& root() const { return *root_; }
   // Bytes from the first up to and with the STOP.
   std::size_t size() const { return size_; }
@@ -77,6 +84,8 @@ class Pickle {
 
  private:
   friend class PickleReader;
+  Pickle() = default;
+
   const PickleValue* root_ = nullptr;
   std::size_t size_ = 0;
   std::deque<PickleValue> values_;  // grows without moving

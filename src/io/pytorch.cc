@@ -26,9 +26,11 @@ constexpr unsigned char kPickleProtocol = 0x80;  // the first byte of every pick
 constexpr std::string_view kLegacyMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 constexpr std::int64_t kLegacyProtocol = 1001;
 
-// How much more than the file itself tensors may take that are laid out anew: a few of one storage, all of it.
+// Many tensors may share a storage. Those that are laid out anew take memory, and whoever reads them all takes time:
+// together they may be so many times as large as the file, and a little more where the file is small.
 constexpr std::uint64_t kLaidOutRatio = 4;
-constexpr std::uint64_t kLaidOutAlways = std::uint64_t{1} << 20;
+constexpr std::uint64_t kViewedRatio = 64;
+constexpr std::uint64_t kAlways = std::uint64_t{1} << 20;
 
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -94,11 +96,18 @@ void lay_out(const std::byte* from, const Shape& shape, const Shape& strides, st
   }
 }
 
+void check_size(const PytorchStorage& storage, std::uint64_t bytes, const auto& damaged) {
+  if (bytes / storage.element_bytes >= storage.elements) return;
+  damaged(fmt::format("its storage {} has {} bytes, and {} elements of {} bytes are promised", in_quotes(storage.key),
+                      bytes, storage.elements, storage.element_bytes));
+}
+
 // Puts the tensors of a state into a TensorFile. `find` gives the bytes of a storage.
 template <typename Find>
 void add_tensors(const PytorchState& state, std::uint64_t file_bytes, std::string_view source, const Find& find,
                  TensorFile& file) {
-  std::uint64_t budget = kLaidOutAlways + kLaidOutRatio * file_bytes;
+  std::uint64_t laid_out_budget = kAlways + kLaidOutRatio * file_bytes;
+  std::uint64_t viewed_budget = kAlways + kViewedRatio * file_bytes;
   for (const PytorchTensor& tensor : state.tensors) {
     const auto damaged = [&](std::string_view what) {
       throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {}: {}", source, in_quotes(tensor.name), what));
@@ -110,18 +119,20 @@ void add_tensors(const PytorchState& state, std::uint64_t file_bytes, std::strin
     const bool laid_out = bytes == 0 || is_laid_out(tensor.shape, tensor.strides);
     if (bytes > 0) {
       const std::span<const std::byte> stored = find(storage, damaged);
-      if (stored.size() / storage.element_bytes < storage.elements) {
-        damaged(fmt::format("its storage {} has {} bytes, and {} elements of {} bytes are promised",
-                            in_quotes(storage.key), stored.size(), storage.elements, storage.element_bytes));
-      }
+      check_size(storage, stored.size(), damaged);
       data = stored.data() + storage.first * storage.element_bytes + tensor.offset * element_bytes;
     }
+    if (laid_out && bytes > viewed_budget) {
+      damaged(
+          fmt::format("with it the tensors share the storages' numbers beyond {} times the file's size", kViewedRatio));
+    }
+    viewed_budget -= std::min(bytes, viewed_budget);
     if (!laid_out) {
-      if (bytes > budget) {
+      if (bytes > laid_out_budget) {
         damaged(fmt::format("its strides {} repeat the storage's numbers beyond {} times the file's size",
                             to_string(tensor.strides), kLaidOutRatio));
       }
-      budget -= bytes;
+      laid_out_budget -= bytes;
       const auto copy = std::make_shared<std::vector<std::byte>>(bytes);
       lay_out(data, tensor.shape, tensor.strides, element_bytes, copy->data());
       data = copy->data();
@@ -199,6 +210,7 @@ TensorFile open_pytorch_zip(const MappedFile& file, const TensorFileOptions& opt
     if (known != storages.end()) return known->second;
     const ZipMember* const stored = archive.find(fmt::format("{}/data/{}", folder, storage.key));
     if (!stored) damaged(fmt::format("the archive has no storage {}", in_quotes(storage.key)));
+    check_size(storage, stored->size, damaged);
     const ZipBytes read = archive.read(*stored);
     if (!stored->stored) result.owners.push_back(read.owner);
     return storages[storage.key] = read.bytes;

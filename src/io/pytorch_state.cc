@@ -154,6 +154,7 @@ constexpr std::array<std::string_view, 3> kPlainKeys = {"model", "state_dict", "
 constexpr std::array<std::string_view, 3> kAverageKeys = {"model_ema", "state_dict_ema", "ema_state_dict"};
 
 constexpr std::size_t kMaxAxes = 16;      // PyTorch allows 64, no weight has more than 5
+constexpr std::size_t kMaxMetadata = 16;  // items; PyTorch writes two, and many tensors may share a dict of them
 constexpr std::size_t kMostExamples = 4;  // of names in a note
 constexpr std::size_t kMostKeys = 12;
 
@@ -262,10 +263,10 @@ Rebuilt rebuild_tensor(std::string_view function, std::span<const PickleValue* c
   if (!dtype) return {std::nullopt, "complex, quantised or 8-bit float"};
   tensor.dtype = *dtype;
   // Views that PyTorch negates or conjugates only when they are used.
-  const std::size_t metadata = typed ? 7 : 6;
-  if (arguments.size() > metadata &&
-      (is_true(arguments[metadata]->find("neg")) || is_true(arguments[metadata]->find("conj")))) {
-    return {std::nullopt, "negated views"};
+  if (const std::size_t at = typed ? 7 : 6; arguments.size() > at) {
+    const PickleValue& metadata = *arguments[at];
+    if (metadata.items.size() > 2 * kMaxMetadata) damaged(fmt::format("its metadata has over {} items", kMaxMetadata));
+    if (is_true(metadata.find("neg")) || is_true(metadata.find("conj"))) return {std::nullopt, "negated views"};
   }
   check_extent(tensor, damaged);
   return {std::move(tensor), {}};
@@ -409,17 +410,18 @@ PytorchState find_pytorch_state(const Pickle& pickle, const TensorFileOptions& o
   std::set<std::string_view> names;
   std::vector<std::string_view> others;
   std::map<std::string_view, std::vector<std::string_view>> unread;  // by the reason
+  std::int64_t count = 0;                                            // of tensors, read or passed over
   for (std::size_t i = 0; i < dict.items.size(); i += 2) {
     const PickleValue& key = *dict.items[i];
     const PickleValue& value = *dict.items[i + 1];
     if (!is_text(key)) continue;
     Rebuilt rebuilt = rebuild(value, {source, key.text});
+    if ((rebuilt.tensor || !rebuilt.reason.empty()) && ++count > options.max_tensors) {
+      throw Error(ErrorCode::kUnsupported, fmt::format("{} holds more than {} tensors", source, options.max_tensors));
+    }
     if (rebuilt.tensor) {
       if (!names.insert(key.text).second) {
         throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {} stands twice", source, in_quotes(key.text)));
-      }
-      if (std::cmp_equal(state.tensors.size(), options.max_tensors)) {
-        throw Error(ErrorCode::kUnsupported, fmt::format("{} holds more than {} tensors", source, options.max_tensors));
       }
       state.tensors.push_back(std::move(*rebuilt.tensor));
     } else {

@@ -6,7 +6,8 @@
 
 namespace convnext {
 
-// In single quotes, cut at 200 bytes, control characters spelled out: hostile names are long, or drive a terminal.
+// In single quotes, cut at a character within 200 bytes; controls, and bytes that are not UTF-8, spelled out: hostile
+// names are long, or drive a terminal.
 std::string in_quotes(std::string_view name);
 
 }  // namespace convnext

@@ -102,6 +102,8 @@ WeightMap read_weight_map(const fs::path& path, std::int64_t max_tensors) {
     index = nlohmann::json::parse(text, check);
   } catch (const nlohmann::json::parse_error& error) {
     damaged(fmt::format("its JSON is damaged at byte {}", error.byte));
+  } catch (const nlohmann::json::exception&) {
+    damaged("its JSON holds a number that is out of range");
   }
   const auto map = index.find(kWeightMap);
   if (map == index.end() || !map->is_object()) damaged("it has no weight_map");

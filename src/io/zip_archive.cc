@@ -34,6 +34,10 @@ constexpr std::uint64_t kMaxComment = 0xffff;
 constexpr std::uint64_t kAlignment = 64;
 constexpr std::uint64_t kMaxName = 65'000;
 
+// What deflate can make of bytes at most: 258 of two bits, and a little for the last.
+constexpr std::uint64_t kMostOfAPackedByte = 1032;
+constexpr std::uint64_t kMostOfNothing = 64;
+
 std::uint64_t number_at(std::span<const std::byte> bytes, std::uint64_t at, std::size_t size) {
   std::uint64_t value = 0;
   for (std::size_t i = size; i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
@@ -191,7 +195,13 @@ void ZipArchive::read_directory(std::int64_t max_ratio) {
       throw_damaged(fmt::format("the stored member {} has {} bytes in place of {}", in_quotes(member.name),
                                 place.packed, member.size));
     }
-    if (!member.stored) unpacked += static_cast<double>(member.size);
+    if (!member.stored) {
+      if (member.size > kMostOfAPackedByte * place.packed + kMostOfNothing) {
+        throw_damaged(fmt::format("member {} has {} bytes, which deflate cannot unpack to {}", in_quotes(member.name),
+                                  place.packed, member.size));
+      }
+      unpacked += static_cast<double>(member.size);
+    }
     members_.push_back(std::move(member));
     places_.push_back(place);
     at += kDirectoryBytes + name_bytes + extra_bytes + comment_bytes;

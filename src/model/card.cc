@@ -215,8 +215,10 @@ CheckVector check_from_json(const Json& json, const std::string& where) {
   reader.required("seed", check.seed);
   reader.required("logits", check.logits);
   reader.refuse_unknown();
-  if (check.width < 1 || check.width > 4096 || check.height < 1 || check.height > 4096 || check.logits.empty()) {
-    throw Error(ErrorCode::kDamaged, where + ": expected a picture of 1 to 4096 pixels a side, and logits");
+  if (check.width < 1 || check.width > kMaxResolution || check.height < 1 || check.height > kMaxResolution ||
+      check.logits.empty()) {
+    throw Error(ErrorCode::kDamaged,
+                fmt::format("{}: expected a picture of 1 to {} pixels a side, and logits", where, kMaxResolution));
   }
   return check;
 }
@@ -226,20 +228,32 @@ Json parse(std::string_view text, std::string_view source) {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
     throw Error(ErrorCode::kDamaged, fmt::format("the card of '{}' is not JSON (byte {})", source, error.byte));
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::kDamaged, fmt::format("the card of '{}' holds a number that is out of range", source));
   }
 }
 
 }  // namespace
 
+bool has_filter(PixelPipeline pipeline, Interpolation interpolation) {
+  return pipeline == PixelPipeline::kTimm ||
+         (interpolation != Interpolation::kBox && interpolation != Interpolation::kHamming);
+}
+
 void validate(const Preprocessing& preprocessing, const std::string& where) {
   const bool deviations = std::ranges::all_of(preprocessing.std, [](float value) { return value > 0 && value < 1e6f; });
   const bool means = std::ranges::all_of(preprocessing.mean, [](float value) { return std::abs(value) < 1e6f; });
-  if (preprocessing.resolution < 1 || preprocessing.resolution > 16384 || !deviations || !means ||
-      !(preprocessing.crop_fraction > 0 && preprocessing.crop_fraction <= 1)) {
+  if (preprocessing.resolution < 1 || preprocessing.resolution > kMaxResolution || !deviations || !means ||
+      !(preprocessing.crop_fraction >= kMinCropFraction && preprocessing.crop_fraction <= kMaxCropFraction)) {
     throw Error(ErrorCode::kDamaged,
-                fmt::format("{}: expected a resolution of 1 to 16384, finite means, deviations above "
-                            "0 and a crop fraction above 0 and up to 1",
-                            where));
+                fmt::format("{}: expected a resolution of 1 to {}, finite means, deviations above 0 and a crop "
+                            "fraction of {} to {}",
+                            where, kMaxResolution, kMinCropFraction, kMaxCropFraction));
+  }
+  if (!has_filter(preprocessing.pipeline, preprocessing.interpolation)) {
+    throw Error(ErrorCode::kDamaged,
+                fmt::format("{}: the pipeline {} has bilinear, bicubic and lanczos, and not {}", where,
+                            name_of(preprocessing.pipeline), name_of(preprocessing.interpolation)));
   }
 }
 

@@ -43,8 +43,12 @@ std::string card_to_json(const Card& card);
 // Throws Error (kDamaged, or kMismatch where values contradict each other) with the place; `source` names the file.
 Card card_from_json(std::string_view json, std::string_view source);
 
-// Throws Error (kDamaged), beginning with `where`, when no picture can be prepared so: a resolution of 1 to 16384,
-// finite means, deviations above 0, a crop fraction above 0 and up to 1.
+// Only Pillow's resize has kBox and kHamming.
+bool has_filter(PixelPipeline pipeline, Interpolation interpolation);
+
+// Throws Error (kDamaged), beginning with `where`, when no picture can be prepared so: a resolution of 1 to
+// kMaxResolution, finite means, deviations above 0, a crop fraction of kMinCropFraction to kMaxCropFraction, a filter
+// that the pipeline has.
 void validate(const Preprocessing& preprocessing, const std::string& where);
 
 // Throws Error (kMismatch), beginning with `where`, unless there are no labels, or one a class.

@@ -12,8 +12,10 @@
 #include "convnext/error.h"
 #include "io/file.h"
 #include "io/pytorch.h"
+#include "io/quoted.h"
 #include "io/safetensors.h"
 #include "model/card_sources.h"
+#include "model/published.h"
 #include "model/registry.h"
 
 namespace convnext {
@@ -72,13 +74,14 @@ std::string_view stored_precision(const RecognizedWeights& weights) {
 void require_convnext(const RecognizedWeights& weights, const std::string& source) {
   if (weights.is_convnext()) return;
   constexpr std::size_t kShown = 3;
-  std::vector<std::string_view> names;
+  std::vector<std::string> names;
   for (const auto& [key, view] : weights.unexpected) {
-    if (names.size() < kShown) names.push_back(key);
+    if (names.size() < kShown) names.push_back(in_quotes(key));
   }
+  const std::string_view more = weights.unexpected.size() > kShown ? ", ..." : "";
   throw Error(ErrorCode::kUnsupported,
               fmt::format("'{}' holds no block of a ConvNeXt under any name that is known{}", source,
-                          names.empty() ? "" : fmt::format("; it holds {}, ...", fmt::join(names, ", "))));
+                          names.empty() ? "" : fmt::format("; it holds {}{}", fmt::join(names, ", "), more)));
 }
 
 // Throws Error (kMismatch) with the first tensor that does not fit and `advice`.
@@ -121,6 +124,30 @@ std::map<std::string, std::string> metadata_of(const Card& card) {
   return {{"format", "pt"}, {std::string(kCardKey), card_to_json(card)}};
 }
 
+// Throws Error (kUnsupported) when a file of these tensors and no card would be read as another network. Whether
+// linears are kept as convolutions makes no difference to what is computed, nor does the name of a stem: its shapes
+// tell what it does.
+void require_whole_without_card(const fs::path& path, const ConvNextConfig& network, const TensorViews& views) {
+  std::vector<std::string> ignored;
+  const ConvNextConfig back = infer_network(recognize(views), path.string(), ignored);
+  std::vector<std::string> lost;
+  const auto compare = [&lost](std::string_view what, const auto& have, const auto& would_be) {
+    if (have != would_be) lost.push_back(fmt::format("{} {} (it would be read as {})", what, have, would_be));
+  };
+  compare("norm", name_of(network.norm), name_of(back.norm));
+  compare("norm eps", network.norm_eps, back.norm_eps);
+  compare("head eps", network.head_eps(), back.head_eps());
+  compare("activation", name_of(network.activation), name_of(back.activation));
+  compare("norm in the stem", network.stem_norm, back.stem_norm);
+  compare("head", name_of(network.head), name_of(back.head));
+  if (lost.empty()) return;
+  throw Error(
+      ErrorCode::kUnsupported,
+      fmt::format("'{}' would be another network: a PyTorch file holds no card, and its tensors do not tell {}; "
+                  "write safetensors",
+                  path.string(), fmt::join(lost, ", ")));
+}
+
 // The JSON files that a layout's library wants beside the weights, by their names.
 std::map<std::string, std::string> files_beside(const Card& card, WrittenLayout layout) {
   switch (layout) {
@@ -148,6 +175,11 @@ std::string_view precision_name(DType dtype) {
     default:
       return "fp32";
   }
+}
+
+bool is_pytorch_output(const fs::path& path) {
+  std::error_code ignored;
+  return path.has_filename() && !fs::is_directory(path, ignored) && ends_with_any(path.string(), kPytorchEndings);
 }
 
 fs::path weights_file(const fs::path& path) {
@@ -227,6 +259,8 @@ void export_checkpoint(const fs::path& path, const Card& card, const WeightStore
   const std::map<std::string, ConstTensorView> tensors(views.begin(), views.end());
   // Made before anything is written, and for a single file too: what has no config.json cannot be loaded there either.
   const std::map<std::string, std::string> beside = files_beside(card, layout);
+  const bool is_pytorch = is_pytorch_output(path);
+  if (is_pytorch) require_whole_without_card(path, std::get<ConvNextConfig>(card.network), views);
   std::error_code ignored;
   if (!path.has_filename() || fs::is_directory(path, ignored)) {
     std::error_code error;
@@ -236,7 +270,7 @@ void export_checkpoint(const fs::path& path, const Card& card, const WeightStore
     }
     for (const auto& [name, text] : beside) write_file_atomically(path / name, text);
     write_safetensors(path / kModelFile, tensors, metadata_of(card));
-  } else if (ends_with_any(path.string(), kPytorchEndings)) {
+  } else if (is_pytorch) {
     write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(views.begin(), views.end()));
   } else {
     write_safetensors(path, tensors, metadata_of(card));
@@ -261,9 +295,9 @@ fs::path find_model_file(std::string_view model, const fs::path& installed) {
     tried.push_back(folder.string());
   }
   if (const RegistryEntry* entry = find_architecture(model)) {
-    const std::string published = entry->published_weights.empty() ? std::string("nobody has published weights for it")
-                                                                   : fmt::format("published weights: {}.{} (timm)",
-                                                                                 entry->name, entry->published_weights);
+    const PublishedWeights* weights = find_published(entry->name, entry->published_weights);
+    const std::string published =
+        weights ? fmt::format("published weights: {}", weights->name) : "nobody has published weights for it";
     throw Error(ErrorCode::kNotFound,
                 fmt::format("'{}' is the name of an architecture, and weights are needed here: give a "
                             "file; {}",

@@ -40,10 +40,14 @@ void write_checkpoint(const std::filesystem::path& path, const Card& card, const
 
 // Writes the model in a layout: a PyTorch file where `path` ends in .pth, .pt or .bin; a folder where it is one or ends
 // in '/', with model.safetensors and the JSON files that the layout's library wants; else a safetensors file.
-// Safetensors hold the card in every layout. Each file is written atomically, weights last. Throws Error (kUnsupported)
-// for a network that the layout cannot say, before anything is written.
+// Safetensors hold the card in every layout, a PyTorch file none. Each file is written atomically, weights last. Throws
+// Error (kUnsupported) for a network that the layout cannot say, or that a PyTorch file's tensors alone would not make
+// again, before anything is written.
 void export_checkpoint(const std::filesystem::path& path, const Card& card, const WeightStore& weights,
                        WrittenLayout layout);
+
+// Whether export_checkpoint() writes a PyTorch file there.
+bool is_pytorch_output(const std::filesystem::path& path);
 
 // The file of weights that a path means: itself, or that of a folder. Throws Error (kNotFound).
 std::filesystem::path weights_file(const std::filesystem::path& path);

@@ -11,6 +11,7 @@
 
 #include "convnext/error.h"
 #include "core/names.h"
+#include "io/quoted.h"
 #include "model/registry.h"
 #include "model/tensors.h"
 
@@ -227,15 +228,16 @@ RecognizedWeights recognize(const TensorViews& file) {
 std::string Misfit::message() const {
   switch (kind) {
     case Kind::kMissing:
-      return fmt::format("there is no tensor '{}', which the network needs with shape {}", key, to_string(expected));
+      return fmt::format("there is no tensor {}, which the network needs with shape {}", in_quotes(key),
+                         to_string(expected));
     case Kind::kShape:
-      return fmt::format("'{}' is {}, expected {}", key, to_string(found), to_string(expected));
+      return fmt::format("{} is {}, expected {}", in_quotes(key), to_string(found), to_string(expected));
     case Kind::kType:
-      return fmt::format("'{}' {} holds integers, and weights are floats", key, to_string(found));
+      return fmt::format("{} {} holds integers, and weights are floats", in_quotes(key), to_string(found));
     case Kind::kUnexpected:
-      return fmt::format("'{}' {} is no part of the network", key, to_string(found));
+      return fmt::format("{} {} is no part of the network", in_quotes(key), to_string(found));
     case Kind::kRepeated:
-      return fmt::format("'{}' {} means '{}', which the file holds already", key, to_string(found), own);
+      return fmt::format("{} {} means '{}', which the file holds already", in_quotes(key), to_string(found), own);
   }
   return {};
 }
@@ -275,10 +277,10 @@ std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const Network
 std::vector<std::string> notes_on(const RecognizedWeights& weights) {
   constexpr std::size_t kShown = 3;
   std::vector<std::string> notes;
-  std::vector<std::string_view> passed_over;
+  std::vector<std::string> passed_over;
   bool has_output_norms = false;
   for (const auto& [key, view] : weights.passed_over) {
-    if (passed_over.size() < kShown) passed_over.push_back(key);
+    if (passed_over.size() < kShown) passed_over.push_back(in_quotes(key));
     has_output_norms |= key.ends_with("norm0.weight");
   }
   const std::size_t count = weights.passed_over.size();

@@ -12,10 +12,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json decimals(const std::array<float, 3>& values) {
-  return {as_decimal(values[0]), as_decimal(values[1]), as_decimal(values[2])};
-}
-
 std::string_view timm_norm(Norm norm) {
   switch (norm) {
     case Norm::kRmsNorm:
@@ -79,8 +75,8 @@ std::string timm_config_json(const Card& card) {
                      {"interpolation", name_of(preprocessing.interpolation)},
                      {"crop_pct", preprocessing.crop_fraction},
                      {"crop_mode", name_of(preprocessing.crop_mode)},
-                     {"mean", decimals(preprocessing.mean)},
-                     {"std", decimals(preprocessing.std)},
+                     {"mean", as_decimals(preprocessing.mean)},
+                     {"std", as_decimals(preprocessing.std)},
                      {"num_classes", network.classes},
                      {"first_conv", "stem.0"},
                      {"classifier", "head.fc"}};

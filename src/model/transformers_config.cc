@@ -8,15 +8,12 @@
 #include "core/decimal.h"
 #include "model/card_sources.h"
 #include "model/registry.h"
+#include "model/transformers_processor.h"
 
 namespace convnext {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json decimals(const std::array<float, 3>& values) {
-  return {as_decimal(values[0]), as_decimal(values[1]), as_decimal(values[2])};
-}
 
 constexpr double kFixedEps = 1e-6;  // of all norms but the last
 
@@ -31,21 +28,8 @@ std::string_view transformers_activation(Activation activation) {
   return activation == Activation::kGeluTanh ? "gelu_pytorch_tanh" : name_of(activation);
 }
 
-// PIL.Image.Resampling.
 int pillow_number(Interpolation interpolation) {
-  switch (interpolation) {
-    case Interpolation::kLanczos:
-      return 1;
-    case Interpolation::kBilinear:
-      return 2;
-    case Interpolation::kBicubic:
-      return 3;
-    case Interpolation::kBox:
-      return 4;
-    case Interpolation::kHamming:
-      return 5;
-  }
-  return 3;
+  return std::ranges::find(kPillowFilters, interpolation, &PillowFilter::interpolation)->number;
 }
 
 }  // namespace
@@ -103,17 +87,21 @@ std::string transformers_config_json(const Card& card) {
 
 std::string transformers_preprocessor_json(const Card& card) {
   const Preprocessing& preprocessing = card.preprocessing;
+  if (!has_filter(PixelPipeline::kTransformers, preprocessing.interpolation)) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("transformers resizes pictures by bilinear, bicubic and lanczos, "
+                                                     "and not by {}",
+                                                     name_of(preprocessing.interpolation)));
+  }
   const int side = preprocessing.resolution;
   const int resized = static_cast<int>(std::floor(side / preprocessing.crop_fraction));
   Json json = {{"do_resize", true},
                {"do_rescale", true},
                {"do_normalize", true},
                {"rescale_factor", 1.0 / 255.0},
-               {"image_mean", decimals(preprocessing.mean)},
-               {"image_std", decimals(preprocessing.std)},
+               {"image_mean", as_decimals(preprocessing.mean)},
+               {"image_std", as_decimals(preprocessing.std)},
                {"resample", pillow_number(preprocessing.interpolation)}};
-  // ConvNeXt's own processor crops below 384 pixels and squeezes from there on; Bit's does what it is told.
-  constexpr int kSqueezedFrom = 384;
+  // ConvNeXt's own processor does one or the other by the side; Bit's does what it is told.
   if (preprocessing.crop_mode != CropMode::kCenter && preprocessing.crop_mode != CropMode::kSquash) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("transformers prepares no pictures by the crop mode {}", name_of(preprocessing.crop_mode)));

@@ -35,7 +35,7 @@ void require(bool holds, std::string_view option, std::string_view expected) {
 }
 
 void validate_network(const TrainSettings& s) {
-  require(s.resolution >= 0 && s.resolution <= 4096, "--resolution", "1 to 4096");
+  require(s.resolution >= 0 && s.resolution <= kMaxResolution, "--resolution", fmt::format("1 to {}", kMaxResolution));
   require(!s.overrides.classes, "--classes", "left out: the folders of the data are the classes");
   require(!s.overrides.input_channels || *s.overrides.input_channels == 3, "--input-channels",
           "3: pictures are decoded to RGB");

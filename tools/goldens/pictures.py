@@ -455,13 +455,11 @@ def write_transform_cases(folder):
         "border_100": ((64, 48), 32, 1.0, "border", "bicubic", imagenet),
         "border_90_tall": ((43, 64), 32, 0.9, "border", "bilinear", clip),
         "border_enlarged": ((20, 14), 32, 1.0, "border", "bicubic", inception),
-        "border_padded": ((30, 22), 32, 1.25, "border", "bicubic", imagenet),
         "border_half": ((64, 39), 32, 1.0, "border", "hamming", imagenet),  # 19.5 rows
         "torchvision_squash": ((64, 48), 32, 1.0, "squash", "bilinear", imagenet, "torchvision"),
         "torchvision_enlarged": ((20, 14), 32, 1.0, "squash", "bicubic", imagenet, "torchvision"),
         "torchvision_center": ((61, 47), 37, 0.95, "center", "bicubic", clip, "torchvision"),
         "torchvision_tall": ((2, 250), 16, 0.875, "center", "bilinear", imagenet, "torchvision"),
-        "torchvision_padded": ((22, 40), 33, 1.3, "center", "bilinear", inception, "torchvision"),
         "transformers_center": ((61, 47), 37, 0.95, "center", "bicubic", imagenet, "transformers"),
         "transformers_enlarged": ((20, 14), 32, 0.875, "center", "bilinear", clip, "transformers"),
         "transformers_lanczos": ((55, 64), 31, 0.875, "center", "lanczos", imagenet, "transformers"),
@@ -473,9 +471,6 @@ def write_transform_cases(folder):
         "photo_torchvision": (photo, 256, 1.0, "squash", "bilinear", imagenet, "torchvision"),
         "photo_transformers": (photo, 224, 0.875, "center", "bicubic", imagenet, "transformers"),
         "photo_transformers_384": (photo, 384, 1.0, "squash", "bicubic", imagenet, "transformers"),
-        "padded": ((30, 22), 32, 1.25, "center", "bicubic", imagenet),
-        "padded_odd": ((22, 40), 33, 1.3, "center", "bicubic", inception),
-        "padded_squash": ((22, 40), 32, 1.1, "squash", "bicubic", imagenet),
     }
     described = {}
     for name, (picture, *settings) in cases.items():
