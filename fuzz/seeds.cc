@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "io/tar.h"
@@ -30,10 +31,6 @@ class Seeds {
  private:
   fs::path folder_;
 };
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 // A shard of one picture in every way to say its class.
 std::string shard_of(std::string_view picture, std::string_view extension) {

@@ -169,6 +169,22 @@ TEST(Preprocess, ExtremeShapesCostOnlyTheirCrop) {
   }
 }
 
+// Squeezing a strip of millions of pixels takes several weights for each: gigabytes for the longest that are decoded.
+TEST(Resize, AStripThatWouldTakeTooManyWeightsIsRefused) {
+  const Image strip = flat(1, 3'000'000, 200);
+  const Preprocessing squash{
+      .resolution = 8, .interpolation = Interpolation::kLanczos, .crop_fraction = 1.0, .crop_mode = CropMode::kSquash};
+  for (const PixelPipeline pipeline : {PixelPipeline::kTimm, PixelPipeline::kTorchvision}) {
+    Preprocessing preprocessing = squash;
+    preprocessing.pipeline = pipeline;
+    expect_error(ErrorCode::kUnsupported, {"from 3000000 to", "weights"}, [&] { preprocess(strip, preprocessing); });
+    preprocessing.interpolation = Interpolation::kBilinear;  // a third of lanczos' support
+    EXPECT_EQ(preprocess(strip, preprocessing).shape(), (Shape{3, 8, 8}));
+  }
+  // One window cannot reach beyond the picture.
+  EXPECT_NO_THROW(resize(strip, 1, 1, Interpolation::kLanczos));
+}
+
 // Python's round() goes to the even number at halves: 5 spare pixels leave 2 on the left, 7 leave 4.
 TEST(Preprocess, TheCropRoundsHalvesToEven) {
   for (const auto& [width, left] : {std::pair{37, 2}, {39, 4}, {41, 4}, {36, 2}}) {

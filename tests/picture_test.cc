@@ -7,9 +7,12 @@
 #include <array>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "io/bytes.h"
 #include "io/file.h"
+#include "io/jpeg_segments.h"
 #include "io/orientation.h"
 #include "tests/expect_error.h"
 #include "tests/temporary_folder.h"
@@ -232,6 +235,67 @@ std::string webp_animation(const std::string& frames) {
   const std::string animation = std::string("ANIM\x06\0\0\0\0\0\0\0\0\0", 14);
   const std::string body = "WEBP" + extended + animation + frames;
   return "RIFF" + std::string{static_cast<char>(body.size()), static_cast<char>(body.size() >> 8), '\0', '\0'} + body;
+}
+
+// What markers look like that are easily misread: fill bytes, markers without a length, lengths that lie.
+TEST(JpegSegments, AreThoseBeforeTheFirstScan) {
+  using namespace std::string_literals;
+  const auto markers = [](const std::string& behind_start) {
+    const std::string file = "\xff\xd8" + behind_start;
+    JpegSegments segments(bytes_of(file));
+    std::vector<std::pair<int, std::string>> all;
+    while (const auto segment = segments.next()) all.emplace_back(segment->marker, text_of(segment->data));
+    return all;
+  };
+  using All = std::vector<std::pair<int, std::string>>;
+  EXPECT_EQ(markers("\xff\xe0\0\x04"
+                    "ab"
+                    "\xff\xc0\0\x03"
+                    "c"
+                    "\xff\xda\0\x02"
+                    "\xff\xe1\0\x02"s),
+            (All{{0xe0, "ab"}, {0xc0, "c"}}));
+  EXPECT_EQ(markers("\xff\xff\xff\xe0\0\x03"
+                    "a"s),
+            (All{{0xe0, "a"}}))
+      << "any number of FFs";
+  EXPECT_EQ(markers("junk\xff\0\xff\xe0\0\x03"
+                    "a"s),
+            (All{{0xe0, "a"}}))
+      << "bytes that are no marker";
+  EXPECT_EQ(markers("\xff\x01\xff\xd0\xff\xd8\xff\xe0\0\x03"
+                    "a"s),
+            (All{{0xe0, "a"}}))
+      << "markers without a length";
+  EXPECT_EQ(markers("\xff\xe0\0\0\xff\xe1\0\x02"s), (All{{0xe0, ""}, {0xe1, ""}})) << "a length below its own two";
+  EXPECT_EQ(markers("\xff\xe0\0\x10"
+                    "cut"s),
+            (All{{0xe0, "cut"}}));
+  EXPECT_EQ(markers("\xff\xd9\xff\xe0\0\x02"s), All{}) << "the end";
+  EXPECT_EQ(markers("\xff\xe0\0"s), All{});
+  for (const int marker : {0xc0, 0xc1, 0xc2, 0xc9, 0xcf}) {
+    EXPECT_TRUE((JpegSegment{static_cast<std::uint8_t>(marker), {}}.is_frame())) << marker;
+  }
+  for (const int marker : {0xc4, 0xc8, 0xcc, 0xd0, 0xdb, 0xe1}) {
+    EXPECT_FALSE((JpegSegment{static_cast<std::uint8_t>(marker), {}}.is_frame())) << marker;
+  }
+}
+
+TEST(Bytes, ANumberThatIsNotThereIsNone) {
+  const std::string text = "\x01\x02\x03\x04\x05\x06\x07\x08\xff";
+  const std::span<const std::byte> bytes = bytes_of(text);
+  EXPECT_EQ(little_endian(bytes, 0, 2), 0x0201u);
+  EXPECT_EQ(convnext::big_endian(bytes, 0, 2), 0x0102u);
+  EXPECT_EQ(little_endian(bytes, 1, 8), 0xff08070605040302u);
+  EXPECT_EQ(convnext::big_endian(bytes, 0, 8), 0x0102030405060708u);
+  EXPECT_EQ(little_endian(bytes, 8, 1), 0xffu);
+  for (const std::uint64_t at : {std::uint64_t{2}, std::uint64_t{9}, std::uint64_t{10}, ~std::uint64_t{0}}) {
+    EXPECT_EQ(little_endian(bytes, at, 8), 0u) << at;
+  }
+  std::string back;
+  append_little_endian(back, 0x0807060504030201u, 8);
+  append_little_endian(back, 0x1ff, 1);
+  EXPECT_EQ(back, text);
 }
 
 TEST(Webp, AnAnimationWithoutAFrameIsRefused) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "tests/expect_error.h"
@@ -238,14 +239,36 @@ TEST_F(Safetensors, ATensorHasTheBytesOfItsShape) {
 }
 
 TEST_F(Safetensors, TypesOfTheFormatThatAreNotReadAreToldFromNonsense) {
-  const auto one = [](const std::string& dtype) {
-    return fmt::format(R"({{"a":{{"dtype":"{}","shape":[4],"data_offsets":[0,4]}}}})", dtype);
+  const auto one = [](const std::string& dtype, int elements, int bytes) {
+    return fmt::format(
+        R"({{"a":{{"dtype":"{}","shape":[{}],"data_offsets":[0,{}]}},"b":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}}}})",
+        dtype, elements, bytes, bytes, bytes + 1);
   };
-  for (const std::string dtype : {"F8_E4M3", "F8_E5M2", "F8_E8M0", "C64", "F4", "F6_E2M3"}) {
-    expect_error(ErrorCode::kUnsupported, {path().string(), "'a'", dtype}, [&] { open_header(one(dtype), 4); });
+  for (const auto& [dtype, elements, bytes] : {std::tuple("F8_E4M3", 3, 3),
+                                               {"F8_E5M2", 3, 3},
+                                               {"F8_E8M0", 3, 3},
+                                               {"C64", 3, 24},
+                                               {"F4", 4, 2},
+                                               {"F4", 5, 3},
+                                               {"F6_E2M3", 4, 3},
+                                               {"F6_E3M2", 9, 7}}) {
+    SCOPED_TRACE(dtype);
+    const auto size = static_cast<std::size_t>(bytes);
+    const SafetensorsFile file = open_header(one(dtype, elements, bytes), size + 1);
+    EXPECT_EQ(file.unread(), (std::map<std::string, std::string>{{"a", dtype}}));
+    EXPECT_EQ(file.tensors().size(), 1u);
+    EXPECT_TRUE(file.tensors().contains("b"));
+    // They tile the file as the others do.
+    expect_damaged(one(dtype, elements, bytes + 1), size + 2, fmt::format("of {} takes {}", dtype, bytes));
+    expect_damaged(one(dtype, elements, bytes), size, "'b' ends at");
   }
-  expect_damaged(one("float32"), 4, "unknown dtype 'float32'");
-  expect_damaged(one("f32"), 4, "unknown dtype");
+  const auto huge = [](const std::string& dtype) {
+    return fmt::format(R"({{"a":{{"dtype":"{}","shape":[9223372036854775807],"data_offsets":[0,0]}}}})", dtype);
+  };
+  expect_damaged(huge("C64"), 0, "more than any file holds");
+  expect_damaged(huge("F4"), 0, "takes 4611686018427387904");
+  expect_damaged(one("float32", 4, 4), 5, "unknown dtype 'float32'");
+  expect_damaged(one("f32", 4, 4), 5, "unknown dtype");
 }
 
 // A name goes into messages, and messages to terminals.

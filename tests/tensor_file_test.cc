@@ -102,6 +102,13 @@ TEST(PytorchFile, TheAverageIsTakenUnlessTheOthersAreAskedFor) {
   EXPECT_THAT(open_pytorch_golden("parameters").notes, IsEmpty());
 }
 
+// For whoever needs one of them after all.
+TEST(PytorchFile, WhatHasNoTypeHereIsListed) {
+  const TensorFile file = open_pytorch_golden("every_dtype");
+  EXPECT_EQ(file.unread.at("complex"), "complex, quantised or 8-bit float");
+  EXPECT_EQ(file.unread.size(), 2u);
+}
+
 TEST(PytorchFile, AWholeModelIsRefusedByTheNameOfItsClass) {
   expect_error(ErrorCode::kUnsupported,
                {"whole_model.pth", "data.pkl", "'torch.nn.modules.linear.Linear' at byte 2", "state_dict()"},
@@ -309,6 +316,31 @@ TEST_F(HandmadeFile, WhatIsNoStateDictIsRefused) {
                  {"'os.system'", "at byte"});
   expect_refused(ErrorCode::kDamaged, dict_of("ctorch._utils\n_rebuild_tensor_v2\n)R"), {"tensor 'w'", "0 arguments"});
   expect_refused(ErrorCode::kDamaged, dict_of("ctorch._utils\n_rebuild_parameter\n)R"), {"tensor 'w'", "no arguments"});
+}
+
+// OpenMMLab's trainer saves the average as "state_dict", and what it averages as "ema_state_dict".
+TEST_F(HandmadeFile, OpenMmlabsAverageIsTheOneThatIsNotCalledSo) {
+  const auto one = [](const std::string& name, const std::string& key) {
+    return "}" + text(name) + tensor(storage(6, "torch\nFloatStorage\n", key), 0, {6}, {1}) + "s";
+  };
+  const std::string pickle = std::string("\x80\x04}") + text("state_dict") + one("w", "0") + "s" +
+                             text("ema_state_dict") + one("module.w", "1") + "s.";
+  const std::string bytes =
+      zip_of({{"a/data.pkl", pickle}, {"a/data/0", std::string(24, '\x01')}, {"a/data/1", std::string(24, '\x02')}});
+  const TensorFile average = open_bytes(bytes);
+  EXPECT_THAT(average.notes, ElementsAre("took 'state_dict' of 'state_dict', 'ema_state_dict'"));
+  EXPECT_EQ(bytes_of(average.tensors.at("w")), std::string(24, '\x01'));
+  const TensorFile plain = open_bytes(bytes, {.prefer_average = false});
+  EXPECT_THAT(plain.notes, ElementsAre("took 'ema_state_dict' of 'state_dict', 'ema_state_dict'"));
+  EXPECT_EQ(bytes_of(plain.tensors.at("module.w")), std::string(24, '\x02'));
+}
+
+TEST_F(HandmadeFile, ANameOfTensorsThatAreNotReadMayNotStandTwice) {
+  const std::string complex = std::string("ctorch._utils\n_rebuild_tensor_v2\n(") +
+                              storage(6, "torch\nComplexFloatStorage\n") + number(0) + tuple({1}) + tuple({1}) +
+                              "\x89NtR";
+  expect_refused(ErrorCode::kDamaged, std::string("\x80\x04}") + text("a") + complex + "s" + text("a") + complex + "s.",
+                 {"tensor 'a' stands twice"});
 }
 
 TEST_F(HandmadeFile, OtherKindsOfArchivesAreRefusedByName) {
@@ -540,6 +572,44 @@ TEST_F(Shards, AreReadThroughTheirIndex) {
   EXPECT_EQ(file.owners.size(), 2u);
   EXPECT_EQ(file.metadata.at("format"), "pt");
   expect_same(file.tensors.at("c"), tensor_.view());
+}
+
+// pytorch_model.bin.index.json: shards of either kind, whatever they are called.
+TEST_F(Shards, OfPytorchFilesAreReadAsWell) {
+  write_pytorch(folder_ / "1.bin", std::vector<std::pair<std::string, ConstTensorView>>{{"a", tensor_.view()}});
+  write_pytorch(folder_ / "2.bin", std::vector<std::pair<std::string, ConstTensorView>>{{"c", tensor_.view()}});
+  write_shard("3.safetensors", {"d"});
+  const TensorFile file = open_index(R"({"weight_map": {"a": "1.bin", "c": "2.bin", "d": "3.safetensors"}})");
+  EXPECT_EQ(file.kind, TensorFileKind::kPytorchIndex);
+  EXPECT_EQ(name_of(file.kind), "PyTorch in shards");
+  EXPECT_EQ(file.tensors.size(), 3u);
+  EXPECT_EQ(file.owners.size(), 3u);
+  expect_same(file.tensors.at("c"), tensor_.view());
+  expect_refused(ErrorCode::kMismatch, R"({"weight_map": {"a": "1.bin", "b": "2.bin"}})",
+                 {"no 'b' in '2.bin'", "not name 'c' in '2.bin'"});
+}
+
+TEST_F(Shards, ThatHoldNoTensorsThemselvesAreRefused) {
+  const std::string index = R"({"weight_map": {"a": "model.safetensors.index.json"}})";
+  expect_error(ErrorCode::kDamaged, {"model.safetensors.index.json", "neither"}, [&] { open_index(index); });
+  folder_.write("page.bin", "<html>");
+  expect_error(ErrorCode::kUnsupported, {"page.bin", "web page"},
+               [&] { open_index(R"({"weight_map": {"a": "page.bin"}})"); });
+}
+
+TEST_F(Shards, TensorsOfTypesThatAreNotReadAreListed) {
+  const std::string header = R"({"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}})";
+  const std::string length = {static_cast<char>(header.size()), 0, 0, 0, 0, 0, 0, 0};
+  folder_.write("1.safetensors", length + header + "data");
+  const TensorFile alone = open_tensor_file(folder_ / "1.safetensors");
+  const TensorFile sharded = open_index(R"({"weight_map": {"a": "1.safetensors"}})");
+  for (const TensorFile* file : {&alone, &sharded}) {
+    EXPECT_THAT(file->tensors, IsEmpty());
+    EXPECT_EQ(file->unread.at("a"), "of type F8_E4M3");
+    EXPECT_THAT(file->notes, ElementsAre("passed over tensors that are of type F8_E4M3: 'a'"));
+  }
+  expect_error(ErrorCode::kUnsupported, {"more than 0 tensors"},
+               [&] { open_tensor_file(folder_ / "1.safetensors", {.max_tensors = 0}); });
 }
 
 TEST_F(Shards, MissingAndUnexpectedTensorsAreNamed) {

@@ -4,9 +4,9 @@
 #include <cstring>
 #include <vector>
 
-// The targets of the network's kernels. Highway's portable one cannot be left out where it is the baseline; there it
-// tests the code below with another vector length.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#include "core/cpu_features.h"
+#include "core/simd_targets.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "image/resample.cc"
 #include <hwy/foreach_target.h>
@@ -206,16 +206,15 @@ void scalar_rows(const ResampleAxis& axis, const std::uint8_t* in, std::size_t s
 
 std::vector<ResamplePasses> find_passes() {
   std::vector<ResamplePasses> passes;
-  [[maybe_unused]] const auto executable =
-      static_cast<long long>(hwy::SupportedTargets()) & static_cast<long long>(HWY_TARGETS);
+  [[maybe_unused]] const CpuFeatures& cpu = cpu_features();
 #if HWY_TARGETS & HWY_AVX3
-  if (executable & HWY_AVX3) CONVNEXT_RESAMPLE_FOR(N_AVX3, "avx512");
+  if (cpu.avx512) CONVNEXT_RESAMPLE_FOR(N_AVX3, "avx512");
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (executable & HWY_AVX2) CONVNEXT_RESAMPLE_FOR(N_AVX2, "avx2");
+  if (cpu.avx2) CONVNEXT_RESAMPLE_FOR(N_AVX2, "avx2");
 #endif
 #if HWY_TARGETS & HWY_NEON
-  if (executable & HWY_NEON) CONVNEXT_RESAMPLE_FOR(N_NEON, "neon");
+  if (cpu.neon) CONVNEXT_RESAMPLE_FOR(N_NEON, "neon");
 #endif
 #if HWY_TARGETS & HWY_EMU128
   CONVNEXT_RESAMPLE_FOR(N_EMU128, "portable");

@@ -97,6 +97,9 @@ class Sampling {
         scale_(static_cast<double>(input) / static_cast<double>(output)),
         filter_scale_(std::max(scale_, 1.0)) {}  // reduction widens the filter: antialiasing
 
+  // Inputs under an output, away from the edges.
+  double width() const { return 2 * filter_.support * filter_scale_ + 1; }
+
   void find(std::int64_t output, ExactWindow& window) const {
     const double support = filter_.support * filter_scale_;
     const double inverse = 1.0 / filter_scale_;
@@ -136,6 +139,19 @@ int torchvision_weight_bits(const Sampling& sampling, int input, std::int64_t ou
   return torchvision_weight_bits(largest);
 }
 
+// A picture of very many pixels in a row that shrinks to a few takes several weights for each of them, of four bytes
+// and more. No picture that anybody looks at has a side of a million pixels.
+constexpr double kMaxWeights = 1 << 24;
+
+void check_weights(const Sampling& sampling, int input, std::int64_t output, int outputs) {
+  const double weights = static_cast<double>(outputs) * std::min(sampling.width(), static_cast<double>(input));
+  if (weights <= kMaxWeights) return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("resize: from {} to {} pixels takes {:.0f} weights, more than {:.0f} are refused: shrink the "
+                          "picture before, or cut it",
+                          input, output, weights, kMaxWeights));
+}
+
 // One axis of a resize: windows of the outputs [begin, begin + outputs).
 struct Axis {
   std::vector<Window> windows;
@@ -149,6 +165,7 @@ struct Axis {
 
 Axis make_axis(int input, std::int64_t output, const Resampling& resampling, std::int64_t begin, int outputs) {
   const Sampling sampling(input, output, resampling.interpolation);
+  check_weights(sampling, input, output, outputs);
   ExactWindow window;
   Axis axis;
   axis.weight_bits =

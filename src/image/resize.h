@@ -25,7 +25,8 @@ struct Resampling {
 
 // The pixels inside `region`, which lies within width x height, of the picture resized to that. Time and memory go with
 // the region and with the picture, never with the full size, which may be one that would not fit memory (a 1 x 50000
-// picture enlarged to 224 x ...).
+// picture enlarged to 224 x ...). Throws Error: kInvalidArgument; kUnsupported where an axis would take more than
+// 16,777,216 weights, as only one of millions of pixels does.
 Image resize_region(const Image& image, std::int64_t width, std::int64_t height, const Resampling& resampling,
                     const Region& region);
 

@@ -16,6 +16,8 @@
 namespace convnext {
 namespace {
 
+// Reading one page of a file maps the others of its window too (fault-around).
+constexpr std::uintptr_t kWindow = std::uintptr_t{1} << 16;
 constexpr std::string_view kPartialPrefix = ".convnext-";
 constexpr std::string_view kPartialSuffix = ".part";
 
@@ -25,6 +27,12 @@ namespace fs = std::filesystem;
   const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo;
   throw Error(code, fmt::format("cannot {} '{}': {}", verb, path.string(), std::generic_category().message(error)));
 }
+
+// Ends a mapping; by this type release_pages() knows one.
+struct Unmap {
+  std::size_t size;
+  void operator()(void* start) const { munmap(start, size); }
+};
 
 // An open file, closed on every way out.
 class Descriptor {
@@ -156,9 +164,22 @@ MappedFile MappedFile::open(const fs::path& path) {
   if (size == 0) return mapped;  // mmap() refuses a length of 0
   void* const data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (data == MAP_FAILED) throw_system_error("read", path, errno);
-  mapped.owner_ = std::shared_ptr<const void>(data, [size](void* start) { munmap(start, size); });
+  mapped.owner_ = std::shared_ptr<const void>(data, Unmap{size});
   mapped.bytes_ = {static_cast<const std::byte*>(data), size};
   return mapped;
+}
+
+void release_pages(const std::shared_ptr<const void>& owner, std::span<const std::byte> bytes) {
+  const Unmap* mapping = std::get_deleter<Unmap>(owner);
+  if (mapping == nullptr || bytes.empty()) return;
+  const auto start = reinterpret_cast<std::uintptr_t>(owner.get());
+  const std::uintptr_t end = start + mapping->size;
+  const auto first = reinterpret_cast<std::uintptr_t>(bytes.data());
+  if (first < start || first >= end) return;
+  // Neighbours in the windows at both ends are given back with it, or each tensor would leave a part of them behind.
+  const std::uintptr_t from = std::max(start, first / kWindow * kWindow);
+  const std::uintptr_t to = std::min(end, (first + bytes.size() + kWindow - 1) / kWindow * kWindow);
+  madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);  // when it fails, memory is all that is lost
 }
 
 FileReader::FileReader(const fs::path& path) : path_(path) {

@@ -30,6 +30,11 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+// Gives the memory of `bytes`, and of what lies close to them, back to the system when they are part of the mapping
+// that `owner` (MappedFile::owner()) keeps alive: whoever reads them again has them from the file again. Any thread may
+// be reading them meanwhile. Of other memory nothing happens.
+void release_pages(const std::shared_ptr<const void>& owner, std::span<const std::byte> bytes);
+
 // A regular file that is read here and there, from any thread. Unlike a mapping, a file that shrinks or a disk that
 // fails while it is read is an Error.
 class FileReader {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/file.h"
 
 namespace convnext {
@@ -160,7 +161,7 @@ class HeaderParser {
 
 Tensor read_npy(const std::filesystem::path& path) {
   const MappedFile file = MappedFile::open(path);
-  const std::string_view all(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  const std::string_view all = text_of(file.bytes());
   const auto damaged = [&](std::string_view what) {
     return Error(ErrorCode::kDamaged, fmt::format("'{}' is not a whole .npy file: {}", path.string(), what));
   };
@@ -177,10 +178,7 @@ Tensor read_npy(const std::filesystem::path& path) {
   }
   const std::size_t length_bytes = major == 1 ? 2 : 4;
   if (all.size() < kLengthAt + length_bytes) throw damaged("it ends before its header");
-  std::size_t header_bytes = 0;
-  for (std::size_t i = length_bytes; i-- > 0;) {
-    header_bytes = header_bytes << 8 | static_cast<unsigned char>(all[kLengthAt + i]);
-  }
+  const std::size_t header_bytes = little_endian(file.bytes(), kLengthAt, length_bytes);
   const std::string_view behind_length = all.substr(kLengthAt + length_bytes);
   if (header_bytes > behind_length.size() || header_bytes > kMaxHeaderBytes) {
     throw damaged(fmt::format("it promises a header of {} bytes, and {} follow", header_bytes, behind_length.size()));

@@ -6,6 +6,10 @@
 #include <string>
 #include <string_view>
 
+#include "io/bytes.h"
+#include "io/jpeg_segments.h"
+#include "io/picture.h"
+
 namespace convnext {
 namespace {
 
@@ -14,18 +18,6 @@ using namespace std::string_view_literals;
 constexpr std::string_view kExif = "Exif\0\0"sv;
 constexpr std::string_view kXmp = "http://ns.adobe.com/xap/1.0/\0"sv;
 
-std::uint32_t byte_at(std::string_view bytes, std::size_t at) { return static_cast<unsigned char>(bytes[at]); }
-
-// An unsigned number of `count` bytes; 0 where the bytes end before.
-std::uint32_t number(std::string_view bytes, std::size_t at, std::size_t count, bool little_endian) {
-  if (at > bytes.size() || count > bytes.size() - at) return 0;
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    value = value << 8 | byte_at(bytes, at + (little_endian ? count - 1 - i : i));
-  }
-  return value;
-}
-
 // The two kinds of note that a file can hold.
 struct Notes {
   std::string exif;  // a TIFF file without pixels, behind "Exif\0\0" or not
@@ -33,35 +25,37 @@ struct Notes {
 };
 
 // Tag 0x0112 of the first directory (TIFF 6.0, section 2).
-std::optional<std::uint32_t> orientation_in_exif(std::string_view tiff) {
+std::optional<std::uint64_t> orientation_in_exif(std::string_view tiff) {
   while (tiff.starts_with(kExif)) tiff.remove_prefix(kExif.size());
-  const bool little_endian = tiff.starts_with("II*\0"sv);
-  if (!little_endian && !tiff.starts_with("MM\0*"sv)) return std::nullopt;
-  const auto read = [&](std::size_t at, std::size_t count) { return number(tiff, at, count, little_endian); };
+  const bool is_little = tiff.starts_with("II*\0"sv);
+  if (!is_little && !tiff.starts_with("MM\0*"sv)) return std::nullopt;
+  const auto read = [&](std::uint64_t at, std::size_t size) {
+    return number_at(bytes_of(tiff), at, size, is_little ? std::endian::little : std::endian::big);
+  };
 
-  constexpr std::uint32_t kOrientationTag = 0x0112;
-  constexpr std::uint32_t kShort = 3;
-  constexpr std::uint32_t kLong = 4;
+  constexpr std::uint64_t kOrientationTag = 0x0112;
+  constexpr std::uint64_t kShort = 3;
+  constexpr std::uint64_t kLong = 4;
   constexpr std::size_t kEntry = 12;  // tag, type, count, value
-  const std::size_t directory = read(4, 4);
-  const std::size_t entries = read(directory, 2);
-  std::optional<std::uint32_t> found;
+  const std::uint64_t directory = read(4, 4);
+  const std::uint64_t entries = read(directory, 2);
+  std::optional<std::uint64_t> found;
   for (std::size_t i = 0; i < entries; ++i) {
-    const std::size_t at = directory + 2 + i * kEntry;
+    const std::uint64_t at = directory + 2 + i * kEntry;
     if (at + kEntry > tiff.size()) break;
-    const std::uint32_t type = read(at + 2, 2);
+    const std::uint64_t type = read(at + 2, 2);
     const std::uint64_t count = read(at + 4, 4);
     if (read(at, 2) != kOrientationTag || (type != kShort && type != kLong) || count == 0) continue;
     const std::size_t size = type == kShort ? 2 : 4;
     // More than four bytes lie elsewhere; of several values the first counts.
-    const std::size_t value = count * size <= 4 ? at + 8 : read(at + 8, 4);
+    const std::uint64_t value = count * size <= 4 ? at + 8 : read(at + 8, 4);
     if (value + count * size <= tiff.size()) found = read(value, size);
   }
   return found;
 }
 
 // tiff:Orientation="6" or <tiff:Orientation>6<
-std::optional<std::uint32_t> orientation_in_xmp(std::string_view xmp) {
+std::optional<std::uint64_t> orientation_in_xmp(std::string_view xmp) {
   constexpr std::string_view kName = "tiff:Orientation";
   for (std::size_t at = xmp.find(kName); at != std::string_view::npos; at = xmp.find(kName, at + 1)) {
     std::string_view rest = xmp.substr(at + kName.size());
@@ -72,42 +66,33 @@ std::optional<std::uint32_t> orientation_in_xmp(std::string_view xmp) {
     } else {
       continue;
     }
-    if (!rest.empty() && rest[0] >= '0' && rest[0] <= '9') return byte_at(rest, 0) - '0';
+    if (!rest.empty() && rest[0] >= '0' && rest[0] <= '9') return static_cast<std::uint64_t>(rest[0] - '0');
   }
   return std::nullopt;
 }
 
-// Segments up to the first scan. A long note goes on in the next segment of its kind.
-Notes notes_in_jpeg(std::string_view file) {
+// A long note goes on in the next segment of its kind.
+Notes notes_in_jpeg(std::span<const std::byte> file) {
+  constexpr std::uint8_t kApp1 = 0xe1;
   Notes notes;
-  std::size_t at = 2;
-  while (at + 4 <= file.size()) {
-    if (byte_at(file, at) != 0xff || byte_at(file, at + 1) == 0xff || byte_at(file, at + 1) == 0) {
-      ++at;
-      continue;
-    }
-    const std::uint32_t marker = byte_at(file, at + 1);
-    if (marker == 0xd9 || marker == 0xda) break;
-    if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
-      at += 2;
-      continue;
-    }
-    const std::size_t length = std::max(number(file, at + 2, 2, false), 2u);
-    const std::string_view data = file.substr(at + 4, length - 2);
-    if (marker == 0xe1 && data.starts_with(kExif)) notes.exif += data.substr(kExif.size());
-    if (marker == 0xe1 && data.starts_with(kXmp)) notes.xmp = data.substr(kXmp.size());
-    at += 2 + length;
+  JpegSegments segments(file);
+  while (const std::optional<JpegSegment> segment = segments.next()) {
+    if (segment->marker != kApp1) continue;
+    const std::string_view data = text_of(segment->data);
+    if (data.starts_with(kExif)) notes.exif += data.substr(kExif.size());
+    if (data.starts_with(kXmp)) notes.xmp = data.substr(kXmp.size());
   }
   return notes;
 }
 
-Notes notes_in_png(std::string_view file) {
+Notes notes_in_png(std::span<const std::byte> file) {
+  const std::string_view text = text_of(file);
   Notes notes;
-  std::size_t at = 8;
+  std::uint64_t at = 8;
   while (at + 12 <= file.size()) {
-    const std::size_t length = number(file, at, 4, false);
-    const std::string_view kind = file.substr(at + 4, 4);
-    const std::string_view data = file.substr(at + 8, length);
+    const std::uint64_t length = big_endian(file, at, 4);
+    const std::string_view kind = text.substr(at + 4, 4);
+    const std::string_view data = text.substr(at + 8, length);
     if (kind == "eXIf") notes.exif = data;
     // Neither compressed text, nor the hexadecimal notes of programs from before eXIf, are unpacked.
     if (kind == "iTXt" && data.starts_with("XML:com.adobe.xmp\0\0"sv)) notes.xmp = data;
@@ -116,33 +101,34 @@ Notes notes_in_png(std::string_view file) {
   return notes;
 }
 
-Notes notes_in_webp(std::string_view file) {
+Notes notes_in_webp(std::span<const std::byte> file) {
+  const std::string_view text = text_of(file);
   Notes notes;
-  std::size_t at = 12;
+  std::uint64_t at = 12;
   while (at + 8 <= file.size()) {
-    const std::size_t length = number(file, at + 4, 4, true);
-    const std::string_view data = file.substr(at + 8, length);
-    if (file.substr(at, 4) == "EXIF") notes.exif = data;
-    if (file.substr(at, 4) == "XMP ") notes.xmp = data;
+    const std::uint64_t length = little_endian(file, at + 4, 4);
+    const std::string_view kind = text.substr(at, 4);
+    const std::string_view data = text.substr(at + 8, length);
+    if (kind == "EXIF") notes.exif = data;
+    if (kind == "XMP ") notes.xmp = data;
     at += 8 + length + length % 2;
   }
   return notes;
 }
 
-Notes notes_in(std::string_view file) {
-  if (file.starts_with("\xff\xd8"sv)) return notes_in_jpeg(file);
-  if (file.starts_with("\x89PNG\r\n\x1a\n"sv)) return notes_in_png(file);
-  if (file.starts_with("RIFF"sv) && file.substr(std::min<std::size_t>(file.size(), 8)).starts_with("WEBP"sv)) {
-    return notes_in_webp(file);
-  }
+Notes notes_in(std::span<const std::byte> file) {
+  const std::optional<PictureFormat> format = picture_format(file);
+  if (format == PictureFormat::kJpeg) return notes_in_jpeg(file);
+  if (format == PictureFormat::kPng) return notes_in_png(file);
+  if (format == PictureFormat::kWebp) return notes_in_webp(file);
   return {};
 }
 
 }  // namespace
 
 Orientation read_orientation(std::span<const std::byte> file) {
-  const Notes notes = notes_in({reinterpret_cast<const char*>(file.data()), file.size()});
-  std::optional<std::uint32_t> value = orientation_in_exif(notes.exif);
+  const Notes notes = notes_in(file);
+  std::optional<std::uint64_t> value = orientation_in_exif(notes.exif);
   if (!value) value = orientation_in_xmp(notes.xmp);
   return value && *value >= 1 && *value <= 8 ? static_cast<Orientation>(*value) : Orientation::kTopLeft;
 }

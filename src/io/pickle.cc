@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/quoted.h"
 
 namespace convnext {
@@ -128,12 +129,7 @@ class PickleReader {
  public:
   PickleReader(std::span<const std::byte> bytes, std::size_t position, std::string_view source, GlobalTable table,
                const PickleLimits& limits)
-      : text_(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
-        begin_(position),
-        at_(position),
-        source_(source),
-        table_(table),
-        limits_(limits) {}
+      : text_(text_of(bytes)), begin_(position), at_(position), source_(source), table_(table), limits_(limits) {}
 
   Pickle read() {
     if (at_ > text_.size()) damaged("it begins behind the end");
@@ -167,12 +163,7 @@ class PickleReader {
     at_ += taken.size();
     return taken;
   }
-  std::uint64_t take_unsigned(std::size_t bytes) {
-    std::uint64_t value = 0;
-    const std::string_view digits = take(bytes);
-    for (std::size_t i = bytes; i-- > 0;) value = value << 8 | static_cast<unsigned char>(digits[i]);
-    return value;
-  }
+  std::uint64_t take_unsigned(std::size_t bytes) { return little_endian(bytes_of(take(bytes)), 0, bytes); }
   std::string_view take_line() {
     const std::string_view rest = text_.substr(at_, kMaxName + 1);
     const std::string_view line = rest.substr(0, rest.find('\n'));
@@ -241,6 +232,14 @@ class PickleReader {
     add(tuple, std::span(stack_).last(count));
     stack_.resize(stack_.size() - count);
     stack_.push_back(&tuple);
+  }
+
+  // A container of the values above the mark, in their place.
+  void push_from_mark(PickleType type) {
+    PickleValue& container = make(type);
+    add(container, above_mark());
+    drop_to_mark();
+    stack_.push_back(&container);
   }
 
   // The values above the mark, in a container that stands below it.
@@ -354,9 +353,10 @@ class PickleReader {
       push(PickleType::kLargeInteger).text = digits;
       return;
     }
+    std::uint64_t value = little_endian(bytes_of(digits), 0, digits.size());
     // Two's complement: the highest bit of the last byte fills what is above it.
-    std::uint64_t value = !digits.empty() && (digits.back() & 0x80) != 0 ? ~std::uint64_t{0} : 0;
-    for (std::size_t i = digits.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(digits[i]);
+    const bool negative = !digits.empty() && (digits.back() & 0x80) != 0;
+    if (negative && bytes < sizeof value) value |= ~std::uint64_t{0} << (8 * bytes);
     push_integer(static_cast<std::int64_t>(value));
   }
 
@@ -369,178 +369,205 @@ class PickleReader {
   bool step() {
     opcode_at_ = at_;
     const auto opcode = static_cast<unsigned char>(take(1).front());
+    if (opcode == kStop) return true;
+    if (control(opcode) || push_constant(opcode) || change_container(opcode) || use_memo(opcode) || use_name(opcode)) {
+      return false;
+    }
+    throw Error(ErrorCode::kUnsupported, fmt::format("{} has the opcode 0x{:02x} at byte {}, which no file of weights "
+                                                     "needs: it is refused",
+                                                     source_, opcode, opcode_at_));
+  }
+
+  // Each of these does what its opcodes say, and is false for all others.
+
+  bool control(unsigned char opcode) {
     switch (opcode) {
       case kProto:
         if (const std::uint64_t protocol = take_unsigned(1); protocol > kLatestProtocol) {
           throw Error(ErrorCode::kUnsupported,
                       fmt::format("{} is of protocol {}, the latest known is {}", source_, protocol, kLatestProtocol));
         }
-        break;
+        return true;
       case kFrame:
         take_unsigned(8);  // how much to read ahead: everything is here already
-        break;
-      case kStop:
         return true;
       case kMark:
         start_mark();
-        break;
+        return true;
       case kPop:
         pop();
-        break;
+        return true;
       case kPopMark:
         above_mark();
         drop_to_mark();
-        break;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool push_constant(unsigned char opcode) {
+    switch (opcode) {
       case kNone:
         push(PickleType::kNone);
-        break;
+        return true;
       case kNewTrue:
       case kNewFalse:
         push(PickleType::kBool).integer = opcode == kNewTrue;
-        break;
+        return true;
       case kBinInt:
         push_integer(static_cast<std::int32_t>(static_cast<std::uint32_t>(take_unsigned(4))));
-        break;
+        return true;
       case kBinInt1:
         push_integer(static_cast<std::int64_t>(take_unsigned(1)));
-        break;
+        return true;
       case kBinInt2:
         push_integer(static_cast<std::int64_t>(take_unsigned(2)));
-        break;
+        return true;
       case kLong1:
         push_long(take_unsigned(1));
-        break;
+        return true;
       case kLong4:
         push_long(take_unsigned(4));
-        break;
+        return true;
       case kBinFloat:
         take(8);
         push(PickleType::kFloat);
-        break;
+        return true;
       case kShortBinUnicode:
         push_text(PickleType::kText, take_unsigned(1));
-        break;
+        return true;
       case kBinUnicode:
         push_text(PickleType::kText, take_unsigned(4));
-        break;
+        return true;
       case kBinUnicode8:
         push_text(PickleType::kText, take_unsigned(8));
-        break;
+        return true;
       case kShortBinBytes:
       case kShortBinString:
         push_text(PickleType::kBytes, take_unsigned(1));
-        break;
+        return true;
       case kBinBytes:
       case kBinString:
         push_text(PickleType::kBytes, take_unsigned(4));
-        break;
+        return true;
       case kBinBytes8:
         push_text(PickleType::kBytes, take_unsigned(8));
-        break;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool change_container(unsigned char opcode) {
+    switch (opcode) {
       case kEmptyTuple:
         push(PickleType::kTuple);
-        break;
+        return true;
       case kTuple1:
         push_tuple(1);
-        break;
+        return true;
       case kTuple2:
         push_tuple(2);
-        break;
+        return true;
       case kTuple3:
         push_tuple(3);
-        break;
-      case kTuple: {
-        PickleValue& tuple = make(PickleType::kTuple);
-        add(tuple, above_mark());
-        drop_to_mark();
-        stack_.push_back(&tuple);
-        break;
-      }
+        return true;
+      case kTuple:
+        push_from_mark(PickleType::kTuple);
+        return true;
       case kEmptyList:
         push(PickleType::kList);
-        break;
+        return true;
       case kAppend: {
         PickleValue* const item = pop();
         add_items(top(), std::span(&item, 1), PickleType::kList, "an item is appended");
-        break;
+        return true;
       }
       case kAppends:
         add_above_mark(PickleType::kList, "items are appended");
-        break;
+        return true;
       case kEmptySet:
         push(PickleType::kSet);
-        break;
+        return true;
       case kAddItems:
         add_above_mark(PickleType::kSet, "items are added");
-        break;
-      case kFrozenSet: {
-        PickleValue& set = make(PickleType::kSet);
-        add(set, above_mark());
-        drop_to_mark();
-        stack_.push_back(&set);
-        break;
-      }
+        return true;
+      case kFrozenSet:
+        push_from_mark(PickleType::kSet);
+        return true;
       case kEmptyDict:
         push(PickleType::kDict);
-        break;
+        return true;
       case kSetItem: {
         need(2);
         PickleValue* const value = pop();
         PickleValue* const key = pop();
         const std::array<PickleValue*, 2> pair = {key, value};
         add_items(top(), pair, PickleType::kDict, "a key is set");
-        break;
+        return true;
       }
       case kSetItems:
         add_above_mark(PickleType::kDict, "keys are set");
-        break;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool use_memo(unsigned char opcode) {
+    switch (opcode) {
       case kBinPut:
         put(take_unsigned(1));
-        break;
+        return true;
       case kLongBinPut:
         put(take_unsigned(4));
-        break;
+        return true;
       case kMemoize:
         put(memo_.size());
-        break;
+        return true;
       case kBinGet:
         get(take_unsigned(1));
-        break;
+        return true;
       case kLongBinGet:
         get(take_unsigned(4));
-        break;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool use_name(unsigned char opcode) {
+    switch (opcode) {
       case kGlobal: {
         const std::string_view module = take_line();
         push_global(module, take_line());
-        break;
+        return true;
       }
       case kStackGlobal: {
         const PickleValue& name = *pop();
         const PickleValue& module = *pop();
         if (name.type != PickleType::kText || module.type != PickleType::kText) damaged("a name is no string");
         push_global(module.text, name.text);
-        break;
+        return true;
       }
       case kReduce:
       case kNewObj:
         call();
-        break;
+        return true;
       case kBuild:
         build();
-        break;
+        return true;
       case kBinPersId: {
         const PickleValue& name = *pop();
         PickleValue& object = push(PickleType::kPersistent);
         add(object, name);
         result_.persistent_.push_back(&object);
-        break;
+        return true;
       }
       default:
-        throw Error(ErrorCode::kUnsupported, fmt::format("{} has the opcode 0x{:02x} at byte {}, which no file of "
-                                                         "weights needs: it is refused",
-                                                         source_, opcode, opcode_at_));
+        return false;
     }
-    return false;
   }
 
   const std::string_view text_;

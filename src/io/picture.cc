@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/file.h"
 #include "io/orientation.h"
 
@@ -22,10 +23,6 @@ struct Signature {
 
 using namespace std::string_view_literals;
 
-constexpr Signature kJpeg = {0, "\xff\xd8\xff"sv, "JPEG"};
-constexpr Signature kPng = {0, "\x89PNG\r\n\x1a\n"sv, "PNG"};
-constexpr Signature kWebp = {8, "WEBP"sv, "WebP"};  // behind "RIFF" and a length
-
 // Formats that people keep pictures in, so that the message can tell what to convert.
 constexpr std::array kOtherFormats = {
     Signature{0, "GIF8"sv, "GIF"},         Signature{0, "BM"sv, "BMP"},         Signature{0, "II*\0"sv, "TIFF"},
@@ -36,23 +33,31 @@ constexpr std::array kOtherFormats = {
     Signature{0, "\x93NUMPY"sv, "NumPy"},
 };
 
-bool has(std::string_view start, const Signature& signature) {
-  return start.size() >= signature.offset && start.substr(signature.offset).starts_with(signature.bytes);
+bool has(std::string_view start, std::size_t offset, std::string_view signature) {
+  return start.size() >= offset && start.substr(offset).starts_with(signature);
 }
 
 // What a file that is none of ours looks like, for the message: "is empty", "looks like GIF".
 std::string appearance(std::string_view start) {
   if (start.empty()) return "is empty";
   for (const Signature& signature : kOtherFormats) {
-    if (has(start, signature)) return fmt::format("looks like {}", signature.format);
+    if (has(start, signature.offset, signature.bytes)) return fmt::format("looks like {}", signature.format);
   }
-  const auto is_text = [](char c) { return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c != 0x7f) || c < 0; };
+  const auto is_text = [](unsigned char c) { return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c != 0x7f); };
   if (std::all_of(start.begin(), start.end(), is_text)) return "looks like text";
   if (std::all_of(start.begin(), start.end(), [](char c) { return c == 0; })) return "begins with zeros";
   return "is of an unknown kind";
 }
 
 }  // namespace
+
+std::optional<PictureFormat> picture_format(std::span<const std::byte> bytes) {
+  const std::string_view start = text_of(bytes);
+  if (has(start, 0, "\xff\xd8\xff"sv)) return PictureFormat::kJpeg;
+  if (has(start, 0, "\x89PNG\r\n\x1a\n"sv)) return PictureFormat::kPng;
+  if (has(start, 0, "RIFF"sv) && has(start, 8, "WEBP"sv)) return PictureFormat::kWebp;  // a length between them
+  return std::nullopt;
+}
 
 void check_picture_size(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options) {
   if (width < 1 || height < 1) {
@@ -72,14 +77,14 @@ Image Image::open(const std::filesystem::path& path, const DecodeOptions& option
 
 Image Image::decode(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   constexpr std::size_t kStart = 64;
-  const std::string_view start(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kStart));
   const auto decode_stored = [&]() -> Image {
-    if (has(start, kJpeg)) return decode_jpeg(bytes, name, options);
-    if (has(start, kPng)) return decode_png(bytes, name, options);
-    if (has(start, kWebp) && start.starts_with("RIFF")) return decode_webp(bytes, name, options);
+    const std::optional<PictureFormat> format = picture_format(bytes);
+    if (format == PictureFormat::kJpeg) return decode_jpeg(bytes, name, options);
+    if (format == PictureFormat::kPng) return decode_png(bytes, name, options);
+    if (format == PictureFormat::kWebp) return decode_webp(bytes, name, options);
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("'{}' is not a picture that can be read: it {}; JPEG, PNG and WebP are read", name,
-                            appearance(start)));
+                            appearance(text_of(bytes.first(std::min(bytes.size(), kStart))))));
   };
   Image image = decode_stored();
   if (!options.exif_orientation) return image;

@@ -1,8 +1,9 @@
-// One decoder a format, of which Image::decode picks the one whose signature fits; and PNG for pictures that we make.
+// The formats of pictures: told apart, a decoder for each, and PNG for pictures that we make.
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,11 @@
 #include "convnext/image.h"
 
 namespace convnext {
+
+enum class PictureFormat { kJpeg, kPng, kWebp };
+
+// By the signature of the file that begins with these bytes; nothing for any other file.
+std::optional<PictureFormat> picture_format(std::span<const std::byte> bytes);
 
 // The pixels as they are stored: Image::decode() turns them upright. All throw Error (kDamaged, kUnsupported) with
 // `name`; a truncated file is an error, not half a picture.

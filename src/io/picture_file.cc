@@ -3,23 +3,19 @@
 #include <fmt/format.h>
 #include <webp/decode.h>
 
-#include <algorithm>
-#include <array>
+#include <optional>
 #include <stdexcept>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/file.h"
-#include "io/picture.h"
+#include "io/jpeg_segments.h"
 
 namespace convnext {
 namespace {
 
-using namespace std::string_view_literals;
-
-std::uint32_t big_endian(std::span<const std::byte> bytes) {
-  std::uint32_t value = 0;
-  for (const std::byte byte : bytes) value = value << 8 | std::to_integer<std::uint32_t>(byte);
-  return value;
+std::int64_t side_at(std::span<const std::byte> bytes, std::size_t at, std::size_t size) {
+  return static_cast<std::int64_t>(big_endian(bytes, at, size));
 }
 
 [[noreturn]] void throw_without_header(std::string_view name, std::string_view format) {
@@ -32,26 +28,15 @@ PictureHeader checked(PictureFormat format, std::int64_t width, std::int64_t hei
   return {.format = format, .width = static_cast<int>(width), .height = static_cast<int>(height)};
 }
 
-// The start of frame, behind any number of segments of other things (ITU-T T.81, B.1.1 and B.2.2).
+// The start of frame, behind any number of segments of other things (ITU-T T.81, B.2.2).
 PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
-  std::size_t at = 2;
-  while (at + 9 <= bytes.size()) {
-    const auto byte = [&](std::size_t i) { return std::to_integer<unsigned>(bytes[i]); };
-    // Bytes that are no marker are passed over, as libjpeg does, and a marker may have any number of FFs before it.
-    if (byte(at) != 0xff || byte(at + 1) == 0xff || byte(at + 1) == 0) {
-      ++at;
-      continue;
-    }
-    const unsigned marker = byte(at + 1);
-    const bool is_frame = marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
-    if (is_frame) {
-      return checked(PictureFormat::kJpeg, big_endian(bytes.subspan(at + 7, 2)), big_endian(bytes.subspan(at + 5, 2)),
-                     name, options);
-    }
-    const bool is_alone = marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8);
-    const bool is_end = marker == 0xd9 || marker == 0xda;
-    if (is_end) break;
-    at += is_alone ? 2 : 2 + std::max<std::size_t>(big_endian(bytes.subspan(at + 2, 2)), 2);
+  constexpr std::size_t kHeightAt = 1;  // behind the bits of a sample
+  constexpr std::size_t kWidthAt = 3;
+  JpegSegments segments(bytes);
+  while (const std::optional<JpegSegment> segment = segments.next()) {
+    if (!segment->is_frame() || segment->data.size() < kWidthAt + 2) continue;
+    return checked(PictureFormat::kJpeg, side_at(segment->data, kWidthAt, 2), side_at(segment->data, kHeightAt, 2),
+                   name, options);
   }
   throw_without_header(name, "JPEG");
 }
@@ -59,8 +44,7 @@ PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_vie
 PictureHeader read_png_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   constexpr std::size_t kWidthAt = 16;
   if (bytes.size() < kWidthAt + 8) throw_without_header(name, "PNG");
-  return checked(PictureFormat::kPng, big_endian(bytes.subspan(kWidthAt, 4)),
-                 big_endian(bytes.subspan(kWidthAt + 4, 4)), name, options);
+  return checked(PictureFormat::kPng, side_at(bytes, kWidthAt, 4), side_at(bytes, kWidthAt + 4, 4), name, options);
 }
 
 PictureHeader read_webp_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
@@ -109,12 +93,10 @@ std::string_view extension_of(PictureFormat format) {
 
 PictureHeader read_picture_header(std::span<const std::byte> bytes, std::string_view name,
                                   const DecodeOptions& options) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("\xff\xd8\xff"sv)) return read_jpeg_header(bytes, name, options);
-  if (text.starts_with("\x89PNG\r\n\x1a\n"sv)) return read_png_header(bytes, name, options);
-  if (text.starts_with("RIFF"sv) && text.substr(std::min<std::size_t>(text.size(), 8)).starts_with("WEBP"sv)) {
-    return read_webp_header(bytes, name, options);
-  }
+  const std::optional<PictureFormat> format = picture_format(bytes);
+  if (format == PictureFormat::kJpeg) return read_jpeg_header(bytes, name, options);
+  if (format == PictureFormat::kPng) return read_png_header(bytes, name, options);
+  if (format == PictureFormat::kWebp) return read_webp_header(bytes, name, options);
   Image::decode(bytes, name, options);  // says what it is instead
   throw std::logic_error("read_picture_header: Image::decode() reads a format that is unknown here");
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "convnext/image.h"
+#include "io/picture.h"
 
 namespace convnext {
 
@@ -30,7 +31,6 @@ std::vector<std::byte> read_bytes(const PictureFile& picture);
 // Decoded: Image::open(), and Image::decode() for a member.
 Image open_picture(const PictureFile& picture, const DecodeOptions& options = {});
 
-enum class PictureFormat { kJpeg, kPng, kWebp };
 std::string_view extension_of(PictureFormat format);  // "jpg", "png", "webp"
 
 struct PictureHeader {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/pickle.h"
 #include "io/pytorch_state.h"
 #include "io/quoted.h"
@@ -31,10 +32,6 @@ constexpr std::int64_t kLegacyProtocol = 1001;
 constexpr std::uint64_t kLaidOutRatio = 4;
 constexpr std::uint64_t kViewedRatio = 64;
 constexpr std::uint64_t kAlways = std::uint64_t{1} << 20;
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 PickleLimits limits_of(const TensorFileOptions& options) {
   PickleLimits limits;
@@ -217,89 +214,133 @@ TensorFile open_pytorch_zip(const MappedFile& file, const TensorFileOptions& opt
   };
   add_tensors(state, file.bytes().size(), source, find, result);
   result.notes = std::move(state.notes);
+  result.unread = std::move(state.unread);
   return result;
 }
 
-TensorFile open_pytorch_legacy(const MappedFile& file, const TensorFileOptions& options) {
-  TensorFile result;
-  result.path = file.path();
-  result.kind = TensorFileKind::kPytorchLegacy;
-  result.owners.push_back(file.owner());
-  const std::span<const std::byte> bytes = file.bytes();
-  const std::string source = fmt::format("'{}'", file.path().string());
-  const auto damaged = [&](std::string_view what) {
-    throw Error(ErrorCode::kDamaged, fmt::format("{} is not a whole PyTorch file: {}", source, what));
-  };
+namespace {
 
-  std::size_t at = 0;
-  const auto next = [&](PickleLimits limits) {
-    Pickle pickle = read_pickle(bytes, at, source, role_in_pytorch, limits);
-    at += pickle.size();
+// A file of before 1.6: pickles one behind the other, and then each storage as its number of elements and their bytes.
+class LegacyReader {
+ public:
+  LegacyReader(const MappedFile& file, const TensorFileOptions& options)
+      : file_(file),
+        bytes_(file.bytes()),
+        limits_(limits_of(options)),
+        options_(options),
+        source_(fmt::format("'{}'", file.path().string())) {}
+
+  TensorFile read() {
+    TensorFile result;
+    result.path = file_.path();
+    result.kind = TensorFileKind::kPytorchLegacy;
+    result.owners.push_back(file_.owner());
+    check_head();
+    const Pickle pickle = next(limits_);
+    const Pickle keys = next(limits_);
+    if (keys.root().type != PickleType::kList) damaged("it has no list of storages");
+    PytorchState state = find_pytorch_state(pickle, options_, source_);
+    const Storages storages = read_storages(keys.root().items, storages_of(pickle));
+    const auto find = [&](const PytorchStorage& storage, const auto& tensor_damaged) {
+      const auto known = storages.find(storage.key);
+      if (known == storages.end()) tensor_damaged(fmt::format("the file has no storage {}", in_quotes(storage.key)));
+      return known->second;
+    };
+    add_tensors(state, bytes_.size(), source_, find, result);
+    result.notes = std::move(state.notes);
+    result.unread = std::move(state.unread);
+    return result;
+  }
+
+ private:
+  using Storages = std::unordered_map<std::string_view, std::span<const std::byte>>;  // by their keys
+  using Referred = std::unordered_map<std::string_view, PytorchStorage>;
+
+  [[noreturn]] void damaged(std::string_view what) const {
+    throw Error(ErrorCode::kDamaged, fmt::format("{} is not a whole PyTorch file: {}", source_, what));
+  }
+
+  Pickle next(const PickleLimits& limits) {
+    Pickle pickle = read_pickle(bytes_, at_, source_, role_in_pytorch, limits);
+    at_ += pickle.size();
     return pickle;
-  };
-  PickleLimits few;
-  few.max_bytes = 4096;
-  few.max_objects = 1000;
-  if (const Pickle magic = next(few);
-      magic.root().type != PickleType::kLargeInteger || magic.root().text != kLegacyMagic) {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("{} is a pickle, but not one of PyTorch's: only torch.save() makes files of weights", source));
   }
-  if (const Pickle protocol = next(few);
-      protocol.root().type != PickleType::kInteger || protocol.root().integer != kLegacyProtocol) {
-    damaged(fmt::format("its protocol is not {}", kLegacyProtocol));
-  }
-  const Pickle system = next(few);
-  if (const PickleValue* little = system.root().find("little_endian"); !little || little->integer != 1) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{} is big-endian, which is not read: save it on another machine", source));
-  }
-  const Pickle pickle = next(limits_of(options));
-  const Pickle keys = next(limits_of(options));
-  if (keys.root().type != PickleType::kList) damaged("it has no list of storages");
-  PytorchState state = find_pytorch_state(pickle, options, source);
 
-  // Each storage is its number of elements and their bytes; how large these are, only who refers to it knows.
-  std::unordered_map<std::string_view, PytorchStorage> referred;
-  for (const PickleValue* persistent : pickle.persistent()) {
-    const PytorchStorage storage = pytorch_storage(*persistent, source);
-    const auto [known, is_new] = referred.try_emplace(storage.key, storage);
-    if (!is_new && known->second.element_bytes != storage.element_bytes) {
-      damaged(fmt::format("storage {} is of two types", in_quotes(storage.key)));
+  // Magic, protocol, and what the machine was like.
+  void check_head() {
+    PickleLimits few;
+    few.max_bytes = 4096;
+    few.max_objects = 1000;
+    if (const Pickle magic = next(few);
+        magic.root().type != PickleType::kLargeInteger || magic.root().text != kLegacyMagic) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("{} is a pickle, but not one of PyTorch's: only torch.save() makes files of weights", source_));
+    }
+    if (const Pickle protocol = next(few);
+        protocol.root().type != PickleType::kInteger || protocol.root().integer != kLegacyProtocol) {
+      damaged(fmt::format("its protocol is not {}", kLegacyProtocol));
+    }
+    const Pickle system = next(few);
+    if (const PickleValue* little = system.root().find("little_endian"); !little || little->integer != 1) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{} is big-endian, which is not read: save it on another machine", source_));
     }
   }
-  std::unordered_map<std::string_view, std::span<const std::byte>> storages;
-  for (const PickleValue* key : keys.root().items) {
-    const auto storage = referred.find(key->text);
-    if (storage == referred.end()) damaged(fmt::format("storage {} belongs to no tensor", in_quotes(key->text)));
-    const std::string name = in_quotes(key->text);
-    std::uint64_t elements = 0;
-    if (bytes.size() - at < sizeof(elements)) {
+
+  // How large the elements of a storage are, only who refers to it knows.
+  Referred storages_of(const Pickle& pickle) const {
+    Referred referred;
+    for (const PickleValue* persistent : pickle.persistent()) {
+      const PytorchStorage storage = pytorch_storage(*persistent, source_);
+      const auto [known, is_new] = referred.try_emplace(storage.key, storage);
+      if (!is_new && known->second.element_bytes != storage.element_bytes) {
+        damaged(fmt::format("storage {} is of two types", in_quotes(storage.key)));
+      }
+    }
+    return referred;
+  }
+
+  Storages read_storages(const std::vector<const PickleValue*>& keys, const Referred& referred) {
+    Storages storages;
+    for (const PickleValue* key : keys) {
+      const auto storage = referred.find(key->text);
+      if (storage == referred.end()) damaged(fmt::format("storage {} belongs to no tensor", in_quotes(key->text)));
+      storages[key->text] = read_storage(in_quotes(key->text), storage->second.element_bytes);
+    }
+    return storages;
+  }
+
+  std::span<const std::byte> read_storage(std::string_view name, std::uint64_t element_bytes) {
+    constexpr std::size_t kCountBytes = 8;
+    if (bytes_.size() - at_ < kCountBytes) {
       damaged(fmt::format("it ends before storage {}; was the download cut short?", name));
     }
-    for (std::size_t i = sizeof(elements); i-- > 0;) {
-      elements = elements << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
-    }
-    at += sizeof(elements);
-    if (elements > (bytes.size() - at) / storage->second.element_bytes) {
+    const std::uint64_t elements = little_endian(bytes_, at_, kCountBytes);
+    at_ += kCountBytes;
+    if (elements > (bytes_.size() - at_) / element_bytes) {
       damaged(
           fmt::format("storage {} at byte {} promises {} elements, and {} bytes are left; was the download cut "
                       "short?",
-                      name, at, elements, bytes.size() - at));
+                      name, at_, elements, bytes_.size() - at_));
     }
-    const std::uint64_t size = elements * storage->second.element_bytes;
-    storages[key->text] = bytes.subspan(at, size);
-    at += size;
+    const std::span<const std::byte> storage = bytes_.subspan(at_, elements * element_bytes);
+    at_ += storage.size();
+    return storage;
   }
-  const auto find = [&](const PytorchStorage& storage, const auto& tensor_damaged) {
-    const auto known = storages.find(storage.key);
-    if (known == storages.end()) tensor_damaged(fmt::format("the file has no storage {}", in_quotes(storage.key)));
-    return known->second;
-  };
-  add_tensors(state, bytes.size(), source, find, result);
-  result.notes = std::move(state.notes);
-  return result;
+
+  const MappedFile& file_;
+  const std::span<const std::byte> bytes_;
+  const PickleLimits limits_;
+  const TensorFileOptions& options_;
+  const std::string source_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+TensorFile open_pytorch_legacy(const MappedFile& file, const TensorFileOptions& options) {
+  return LegacyReader(file, options).read();
 }
 
 namespace {
@@ -338,22 +379,22 @@ class PickleWriter {
   void global(std::string_view module, std::string_view name) { text_ += fmt::format("c{}\n{}\n", module, name); }
   void text(std::string_view value) {
     text_ += 'X';
-    little(value.size(), 4);
+    append_little_endian(text_, value.size(), 4);
     text_ += value;
   }
   void integer(std::uint64_t value) {
     if (value <= 0xff) {
       text_ += 'K';
-      little(value, 1);
+      append_little_endian(text_, value, 1);
     } else if (value <= 0xffff) {
       text_ += 'M';
-      little(value, 2);
+      append_little_endian(text_, value, 2);
     } else if (value <= 0x7fffffff) {
       text_ += 'J';
-      little(value, 4);
+      append_little_endian(text_, value, 4);
     } else {  // LONG1, of 8 bytes
       text_ += "\x8a\x08";
-      little(value, 8);
+      append_little_endian(text_, value, 8);
     }
   }
   void tuple(const Shape& values) {
@@ -365,83 +406,106 @@ class PickleWriter {
   void put(std::uint8_t index) { (text_ += 'q') += static_cast<char>(index); }
   void get(std::uint8_t index) { (text_ += 'h') += static_cast<char>(index); }
 
-  const std::string& finish() { return text_ += '.'; }
+  std::string finish() && { return std::move(text_ += '.'); }
 
  private:
-  void little(std::uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) text_ += static_cast<char>(value >> (8 * i));
-  }
   std::string text_ = "\x80\x02";
+};
+
+using NamedTensor = std::pair<std::string, ConstTensorView>;
+
+void check_writable(std::span<const NamedTensor> tensors, const std::filesystem::path& path) {
+  std::set<std::string_view> names;
+  for (const auto& [name, view] : tensors) {
+    const auto refuse = [&path, &name = name](std::string_view what) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("cannot write '{}': tensor {} {}", path.string(), in_quotes(name), what));
+    };
+    if (!names.insert(name).second) refuse("stands twice");
+    try {
+      (void)nlohmann::json(name).dump();  // the JSON writer is the one that knows UTF-8
+    } catch (const nlohmann::json::exception&) {
+      refuse("has a name that is not valid UTF-8");
+    }
+    if (!view.is_contiguous()) refuse("is not contiguous");
+    if (storage_class(view.dtype).empty()) {
+      refuse(fmt::format("is {}, which PyTorch has no storage of", name_of(view.dtype)));
+    }
+  }
+}
+
+// The pickle of an OrderedDict of tensors, whose storages are called by their numbers. What is named again and again is
+// kept, and called back.
+class StateDictPickle {
+ public:
+  static std::string of(std::span<const NamedTensor> tensors) {
+    StateDictPickle state;
+    state.pickle_.global("collections", "OrderedDict");
+    state.pickle_.put(kOrderedDict);
+    state.pickle_.opcode(')');
+    state.pickle_.opcode('R');
+    state.pickle_.opcode('(');
+    for (std::size_t i = 0; i < tensors.size(); ++i) state.add(i, tensors[i]);
+    state.pickle_.opcode('u');
+    return std::move(state.pickle_).finish();
+  }
+
+ private:
+  enum Kept : std::uint8_t { kOrderedDict, kRebuild, kFirstStorageClass };
+
+  void add(std::size_t number, const NamedTensor& tensor) {
+    const auto& [name, view] = tensor;
+    pickle_.text(name);
+    if (number == 0) {
+      pickle_.global("torch._utils", "_rebuild_tensor_v2");
+      pickle_.put(kRebuild);
+    } else {
+      pickle_.get(kRebuild);
+    }
+    pickle_.opcode('(');  // the arguments: storage, offset, shape, strides, requires_grad, hooks
+    add_storage(number, view);
+    pickle_.integer(0);
+    pickle_.tuple(view.shape);
+    pickle_.tuple(view.strides);
+    pickle_.opcode('\x89');
+    pickle_.get(kOrderedDict);
+    pickle_.opcode(')');
+    pickle_.opcode('R');
+    pickle_.opcode('t');
+    pickle_.opcode('R');
+  }
+
+  // "storage", class, key, device, elements.
+  void add_storage(std::size_t number, const ConstTensorView& view) {
+    pickle_.opcode('(');
+    pickle_.text("storage");
+    const auto known = std::find(classes_.begin(), classes_.end(), view.dtype);
+    const auto kept = static_cast<std::uint8_t>(kFirstStorageClass + (known - classes_.begin()));
+    if (known == classes_.end()) {
+      pickle_.global("torch", storage_class(view.dtype));
+      pickle_.put(kept);
+      classes_.push_back(view.dtype);
+    } else {
+      pickle_.get(kept);
+    }
+    pickle_.text(fmt::format("{}", number));
+    pickle_.text("cpu");
+    pickle_.integer(static_cast<std::uint64_t>(view.count()));
+    pickle_.opcode('t');
+    pickle_.opcode('Q');
+  }
+
+  PickleWriter pickle_;
+  std::vector<DType> classes_;  // that were named already
 };
 
 }  // namespace
 
-void write_pytorch(const std::filesystem::path& path,
-                   std::span<const std::pair<std::string, ConstTensorView>> tensors) {
-  const auto refuse = [&](std::string_view name, std::string_view what) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("cannot write '{}': tensor {} {}", path.string(), in_quotes(name), what));
-  };
-  enum Kept : std::uint8_t { kOrderedDict, kRebuild, kFirstStorageClass };
-  PickleWriter pickle;
-  std::set<std::string_view> names;
-  std::vector<DType> classes;  // that stand in the pickle already
-  pickle.global("collections", "OrderedDict");
-  pickle.put(kOrderedDict);
-  pickle.opcode(')');
-  pickle.opcode('R');
-  pickle.opcode('(');
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const auto& [name, view] = tensors[i];
-    if (!names.insert(name).second) refuse(name, "stands twice");
-    try {
-      (void)nlohmann::json(name).dump();  // the JSON writer is the one that knows UTF-8
-    } catch (const nlohmann::json::exception&) {
-      refuse(name, "has a name that is not valid UTF-8");
-    }
-    if (!view.is_contiguous()) refuse(name, "is not contiguous");
-    if (storage_class(view.dtype).empty())
-      refuse(name, fmt::format("is {}, which PyTorch has no storage of", name_of(view.dtype)));
-
-    pickle.text(name);
-    if (i == 0) {
-      pickle.global("torch._utils", "_rebuild_tensor_v2");
-      pickle.put(kRebuild);
-    } else {
-      pickle.get(kRebuild);
-    }
-    pickle.opcode('(');  // the arguments: storage, offset, shape, strides, requires_grad, hooks
-    pickle.opcode('(');  // the storage: "storage", class, key, device, elements
-    pickle.text("storage");
-    const auto known = std::find(classes.begin(), classes.end(), view.dtype);
-    const auto kept = static_cast<std::uint8_t>(kFirstStorageClass + (known - classes.begin()));
-    if (known == classes.end()) {
-      pickle.global("torch", storage_class(view.dtype));
-      pickle.put(kept);
-      classes.push_back(view.dtype);
-    } else {
-      pickle.get(kept);
-    }
-    pickle.text(fmt::format("{}", i));
-    pickle.text("cpu");
-    pickle.integer(static_cast<std::uint64_t>(view.count()));
-    pickle.opcode('t');
-    pickle.opcode('Q');
-    pickle.integer(0);
-    pickle.tuple(view.shape);
-    pickle.tuple(view.strides);
-    pickle.opcode('\x89');
-    pickle.get(kOrderedDict);
-    pickle.opcode(')');
-    pickle.opcode('R');
-    pickle.opcode('t');
-    pickle.opcode('R');
-  }
-  pickle.opcode('u');
-
+void write_pytorch(const std::filesystem::path& path, std::span<const NamedTensor> tensors) {
+  check_writable(tensors, path);
   write_file_atomically(path, [&](const ByteSink& sink) {
     ZipWriter archive(sink);
-    archive.add("archive/data.pkl", pickle.finish());
+    archive.add("archive/data.pkl", StateDictPickle::of(tensors));
     archive.add("archive/byteorder", "little");
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const ConstTensorView& view = tensors[i].second;

@@ -1,7 +1,6 @@
 #include "io/pytorch_state.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -151,7 +150,10 @@ constexpr std::array kElementTypes = {
 };
 
 constexpr std::array<std::string_view, 3> kPlainKeys = {"model", "state_dict", "module"};
-constexpr std::array<std::string_view, 3> kAverageKeys = {"model_ema", "state_dict_ema", "ema_state_dict"};
+constexpr std::array<std::string_view, 2> kAverageKeys = {"model_ema", "state_dict_ema"};
+// OpenMMLab's trainer exchanges the two when it saves: "state_dict" is the average, and this what it is the average of
+// (mmengine/hooks/ema_hook.py).
+constexpr std::string_view kExchangedKey = "ema_state_dict";
 
 constexpr std::size_t kMaxAxes = 16;      // PyTorch allows 64, no weight has more than 5
 constexpr std::size_t kMaxMetadata = 16;  // items; PyTorch writes two, and many tensors may share a dict of them
@@ -314,15 +316,6 @@ bool holds_tensors(const PickleValue& value) {
   return false;
 }
 
-// "'a', 'b' and 3 others".
-std::string examples_of(const std::vector<std::string_view>& names, std::size_t most) {
-  std::vector<std::string> quoted;
-  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) quoted.push_back(in_quotes(names[i]));
-  std::string text = fmt::format("{}", fmt::join(quoted, ", "));
-  if (names.size() > most) text += fmt::format(" and {} more", names.size() - most);
-  return text;
-}
-
 std::vector<std::string_view> text_keys(const PickleValue& dict) {
   std::vector<std::string_view> keys;
   for (std::size_t i = 0; i < dict.items.size(); i += 2) {
@@ -340,6 +333,7 @@ const PickleValue& find_dict(const PickleValue& root, bool prefer_average, std::
   }
   std::vector<std::string_view> order(kPlainKeys.begin(), kPlainKeys.end());
   order.insert(prefer_average ? order.begin() : order.end(), kAverageKeys.begin(), kAverageKeys.end());
+  order.insert(prefer_average ? order.end() : order.begin(), kExchangedKey);
   for (const std::string_view key : order) {
     const PickleValue* const found = root.find(key);
     if (!found || !holds_tensors(*found)) continue;
@@ -349,8 +343,7 @@ const PickleValue& find_dict(const PickleValue& root, bool prefer_average, std::
   if (holds_tensors(root)) return root;
   throw Error(ErrorCode::kUnsupported,
               fmt::format("{} holds no tensors at its top, nor under {} or {}; it has {}", source,
-                          examples_of({kPlainKeys.begin(), kPlainKeys.end()}, kMostKeys),
-                          examples_of({kAverageKeys.begin(), kAverageKeys.end()}, kMostKeys),
+                          examples_of(kPlainKeys, kMostKeys), examples_of(kAverageKeys, kMostKeys),
                           root.items.empty() ? "nothing" : examples_of(text_keys(root), kMostKeys)));
 }
 
@@ -409,28 +402,26 @@ PytorchState find_pytorch_state(const Pickle& pickle, const TensorFileOptions& o
   const PickleValue& dict = find_dict(pickle.root(), options.prefer_average, source, state.notes);
   std::set<std::string_view> names;
   std::vector<std::string_view> others;
-  std::map<std::string_view, std::vector<std::string_view>> unread;  // by the reason
-  std::int64_t count = 0;                                            // of tensors, read or passed over
   for (std::size_t i = 0; i < dict.items.size(); i += 2) {
     const PickleValue& key = *dict.items[i];
     const PickleValue& value = *dict.items[i + 1];
     if (!is_text(key)) continue;
     Rebuilt rebuilt = rebuild(value, {source, key.text});
-    if ((rebuilt.tensor || !rebuilt.reason.empty()) && ++count > options.max_tensors) {
+    if (!rebuilt.tensor && rebuilt.reason.empty()) {
+      others.push_back(key.text);
+      continue;
+    }
+    if (std::cmp_greater_equal(names.size(), options.max_tensors)) {
       throw Error(ErrorCode::kUnsupported, fmt::format("{} holds more than {} tensors", source, options.max_tensors));
     }
+    if (!names.insert(key.text).second) {
+      throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {} stands twice", source, in_quotes(key.text)));
+    }
     if (rebuilt.tensor) {
-      if (!names.insert(key.text).second) {
-        throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {} stands twice", source, in_quotes(key.text)));
-      }
       state.tensors.push_back(std::move(*rebuilt.tensor));
     } else {
-      (rebuilt.reason.empty() ? others : unread[rebuilt.reason]).push_back(key.text);
+      state.unread.emplace(key.text, rebuilt.reason);
     }
-  }
-  for (const auto& [reason, tensors] : unread) {
-    state.notes.push_back(
-        fmt::format("passed over tensors that are {}: {}", reason, examples_of(tensors, kMostExamples)));
   }
   if (!others.empty()) {
     state.notes.push_back(fmt::format("passed over what is no tensor: {}", examples_of(others, kMostExamples)));

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/quoted.h"
 
 namespace convnext {
@@ -26,8 +27,15 @@ constexpr std::array kReadTypes = {DType::kBool, DType::kU8,  DType::kI8,  DType
                                    DType::kU32,  DType::kI32, DType::kU64, DType::kI64, DType::kF16,
                                    DType::kBF16, DType::kF32, DType::kF64};
 // Types of the format that have no place in this library.
-constexpr std::array<std::string_view, 9> kOtherTypes = {"C64",         "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ",
-                                                         "F8_E5M2FNUZ", "F4",      "F6_E2M3", "F6_E3M2"};
+struct UnreadType {
+  std::string_view name;
+  int bits;
+};
+constexpr std::array kUnreadTypes = {
+    UnreadType{"C64", 64},    UnreadType{"F8_E5M2", 8},     UnreadType{"F8_E4M3", 8},
+    UnreadType{"F8_E8M0", 8}, UnreadType{"F8_E4M3FNUZ", 8}, UnreadType{"F8_E5M2FNUZ", 8},
+    UnreadType{"F6_E2M3", 6}, UnreadType{"F6_E3M2", 6},     UnreadType{"F4", 4},
+};
 
 struct Entry {
   std::string name;
@@ -182,28 +190,34 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   throw Error(ErrorCode::kDamaged, fmt::format("'{}' is not a whole safetensors file: {}", path.string(), what));
 }
 
-DType dtype_of(const Entry& entry, const std::filesystem::path& path) {
+struct ElementType {
+  std::optional<DType> dtype;  // nothing where it is not read
+  int bits = 0;
+};
+
+ElementType type_of(const Entry& entry, const std::filesystem::path& path) {
   for (const DType dtype : kReadTypes) {
-    if (name_of(dtype) == *entry.dtype) return dtype;
+    if (name_of(dtype) == *entry.dtype) return {dtype, static_cast<int>(8 * size_of(dtype))};
   }
-  if (std::find(kOtherTypes.begin(), kOtherTypes.end(), *entry.dtype) != kOtherTypes.end()) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("'{}': tensor {} is {}, which is not read here; store it as F16, BF16 or F32",
-                            path.string(), in_quotes(entry.name), *entry.dtype));
+  for (const UnreadType& type : kUnreadTypes) {
+    if (type.name == *entry.dtype) return {std::nullopt, type.bits};
   }
   throw_damaged(path,
                 fmt::format("tensor {} has the unknown dtype {}", in_quotes(entry.name), in_quotes(*entry.dtype)));
 }
 
-// Bytes that the entry's type and shape ask for; `shape` gets the sizes. None when 63 bits cannot count them.
-std::optional<std::uint64_t> bytes_needed(const Entry& entry, DType dtype, Shape& shape) {
+// Bytes that the entry's shape asks for; `shape` gets the sizes. None when 63 bits cannot count them.
+std::optional<std::uint64_t> bytes_needed(const Entry& entry, int element_bits, Shape& shape) {
   for (const std::uint64_t size : *entry.shape) {
     if (!std::in_range<std::int64_t>(size)) return std::nullopt;
     shape.push_back(static_cast<std::int64_t>(size));
   }
   try {
+    // Eight elements fill whole bytes, whatever their bits.
+    const std::int64_t count = element_count(shape);
     std::int64_t bytes = 0;
-    if (__builtin_mul_overflow(element_count(shape), static_cast<std::int64_t>(size_of(dtype)), &bytes)) {
+    if (__builtin_mul_overflow(count / 8, std::int64_t{element_bits}, &bytes) ||
+        __builtin_add_overflow(bytes, (count % 8 * element_bits + 7) / 8, &bytes)) {
       return std::nullopt;
     }
     return static_cast<std::uint64_t>(bytes);
@@ -230,9 +244,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   if (bytes.size() < kLengthBytes) {
     throw_damaged(path, bytes.empty() ? "it is empty" : fmt::format("it has only {} bytes", bytes.size()));
   }
-  std::uint64_t header_bytes = 0;
-  for (std::size_t i = kLengthBytes; i-- > 0;)
-    header_bytes = header_bytes << 8 | std::to_integer<std::uint64_t>(bytes[i]);
+  const std::uint64_t header_bytes = little_endian(bytes, 0, kLengthBytes);
   if (header_bytes > kMaxHeaderBytes) {
     throw_damaged(path,
                   fmt::format("it promises a header of {} bytes, the format allows {}", header_bytes, kMaxHeaderBytes));
@@ -256,7 +268,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   std::uint64_t covered = 0;
   std::string_view previous;
   for (const Entry& entry : reader.entries) {
-    const DType dtype = dtype_of(entry, path);
+    const ElementType type = type_of(entry, path);
     const std::uint64_t begin = (*entry.offsets)[0];
     const std::uint64_t end = (*entry.offsets)[1];
     const std::string name = in_quotes(entry.name);
@@ -274,14 +286,19 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
                                       name, end, data.size()));
     }
     Shape shape;
-    const auto needed = bytes_needed(entry, dtype, shape);
+    const auto needed = bytes_needed(entry, type.bits, shape);
     if (needed != end - begin) {
       throw_damaged(path, fmt::format("tensor {} has {} bytes, but ({}) of {} {}", name, end - begin,
                                       fmt::join(*entry.shape, ", "), *entry.dtype,
                                       needed ? fmt::format("takes {}", *needed) : "is more than any file holds"));
     }
-    Shape strides = contiguous_strides(shape);
-    result.tensors_[entry.name] = {data.data() + begin, dtype, Layout::kRowMajor, std::move(shape), std::move(strides)};
+    if (type.dtype) {
+      Shape strides = contiguous_strides(shape);
+      result.tensors_[entry.name] = {data.data() + begin, *type.dtype, Layout::kRowMajor, std::move(shape),
+                                     std::move(strides)};
+    } else {
+      result.unread_[entry.name] = *entry.dtype;
+    }
     covered = end;
     previous = entry.name;
   }
@@ -328,10 +345,10 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   if (text.size() > kMaxHeaderBytes) refuse("names and metadata make a header above 100,000,000 bytes");
 
   write_file_atomically(path, [&](const ByteSink& sink) {
-    std::array<std::byte, kLengthBytes> length{};
-    for (std::size_t i = 0; i < length.size(); ++i) length[i] = static_cast<std::byte>(text.size() >> (8 * i));
-    sink(length);
-    sink(std::as_bytes(std::span(text)));
+    std::string length;
+    append_little_endian(length, text.size(), kLengthBytes);
+    sink(bytes_of(length));
+    sink(bytes_of(text));
     for (const auto* tensor : order) {
       const ConstTensorView& view = tensor->second;
       sink({view.data, static_cast<std::size_t>(view.count()) * size_of(view.dtype)});

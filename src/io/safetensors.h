@@ -18,12 +18,13 @@ namespace convnext {
 // overlap, each with exactly the bytes that its type and shape ask for.
 class SafetensorsFile {
  public:
-  // Throws Error (kDamaged with the place, kUnsupported for an element type that we do not read, or those of
-  // MappedFile::open).
+  // Throws Error (kDamaged with the place, or those of MappedFile::open).
   static SafetensorsFile open(const std::filesystem::path& path);
 
   // Views of the mapped bytes; valid while this object or file().owner() lives. They need not be aligned.
   const std::map<std::string, ConstTensorView>& tensors() const { return tensors_; }
+  // The others, of types that have no place here: by name, the type ("F8_E4M3", "C64").
+  const std::map<std::string, std::string>& unread() const { return unread_; }
   // The header's __metadata__: text by key.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const MappedFile& file() const { return file_; }
@@ -31,6 +32,7 @@ class SafetensorsFile {
  private:
   MappedFile file_;
   std::map<std::string, ConstTensorView> tensors_;
+  std::map<std::string, std::string> unread_;
   std::map<std::string, std::string> metadata_;
 };
 

@@ -1,16 +1,19 @@
 #include "io/tensor_file.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "convnext/error.h"
 #include "core/names.h"
+#include "io/bytes.h"
 #include "io/file.h"
 #include "io/pytorch.h"
 #include "io/quoted.h"
@@ -25,6 +28,7 @@ constexpr std::array kKinds = {
     Named<TensorFileKind>{TensorFileKind::kSafetensorsIndex, "safetensors in shards"},
     Named<TensorFileKind>{TensorFileKind::kPytorchZip, "PyTorch zip"},
     Named<TensorFileKind>{TensorFileKind::kPytorchLegacy, "PyTorch of before 1.6"},
+    Named<TensorFileKind>{TensorFileKind::kPytorchIndex, "PyTorch in shards"},
 };
 
 constexpr std::size_t kFirstBytes = 512;
@@ -48,10 +52,6 @@ constexpr std::array kOtherKinds = {
     OtherKind{"GGUF", "a GGUF file: only safetensors and PyTorch files are read"},
 };
 
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 // Its header's length, eight bytes, and '{'. A text that begins with '{' would promise a header of 2^56 bytes.
 bool is_safetensors(std::string_view first_bytes) {
   constexpr std::size_t kLengthBytes = 8;
@@ -72,8 +72,11 @@ TensorFile open_safetensors(const fs::path& path, const TensorFileOptions& optio
   result.path = path;
   result.kind = TensorFileKind::kSafetensors;
   const SafetensorsFile file = SafetensorsFile::open(path);
-  if (std::cmp_greater(file.tensors().size(), options.max_tensors)) throw_too_many(path, options.max_tensors);
+  if (std::cmp_greater(file.tensors().size() + file.unread().size(), options.max_tensors)) {
+    throw_too_many(path, options.max_tensors);
+  }
   result.tensors.insert(file.tensors().begin(), file.tensors().end());
+  for (const auto& [name, type] : file.unread()) result.unread.emplace(name, fmt::format("of type {}", type));
   result.metadata = file.metadata();
   result.owners.push_back(file.file().owner());
   return result;
@@ -84,7 +87,7 @@ using WeightMap = std::map<std::string, std::string, std::less<>>;
 
 WeightMap read_weight_map(const fs::path& path, std::int64_t max_tensors) {
   const auto damaged = [&](std::string_view what) {
-    throw Error(ErrorCode::kDamaged, fmt::format("'{}' is no index of safetensors: {}", path.string(), what));
+    throw Error(ErrorCode::kDamaged, fmt::format("'{}' is no index of shards: {}", path.string(), what));
   };
   const std::string text = read_text(path, kMaxIndexBytes);
   std::int64_t names = 0;
@@ -120,12 +123,50 @@ WeightMap read_weight_map(const fs::path& path, std::int64_t max_tensors) {
   return shards;
 }
 
-std::string examples_of(const std::vector<std::string>& names) {
-  const auto shown = static_cast<std::ptrdiff_t>(std::min(names.size(), kMostExamples));
-  std::string text = fmt::format("{}", fmt::join(names.begin(), names.begin() + shown, ", "));
-  if (names.size() > kMostExamples) text += fmt::format(" and {} more", names.size() - kMostExamples);
-  return text;
+// The tensors that a file of weights itself holds; nothing for a file of another kind.
+std::optional<TensorFile> open_weights(const fs::path& path, std::span<const std::byte> first_bytes,
+                                       const TensorFileOptions& options) {
+  // Before the others: the length of a header may begin with the bytes of a pickle.
+  if (is_safetensors(text_of(first_bytes))) return open_safetensors(path, options);
+  if (is_pytorch_zip(first_bytes)) return open_pytorch_zip(MappedFile::open(path), options);
+  if (is_pytorch_legacy(first_bytes)) return open_pytorch_legacy(MappedFile::open(path), options);
+  return std::nullopt;
 }
+
+std::vector<std::byte> read_first_bytes(const fs::path& path) {
+  const FileReader reader(path);
+  std::vector<std::byte> first_bytes(std::min<std::uint64_t>(kFirstBytes, reader.size()));
+  reader.read(0, first_bytes);
+  return first_bytes;
+}
+
+[[noreturn]] void throw_other_kind(const fs::path& path, std::string_view first_bytes) {
+  for (const OtherKind& kind : kOtherKinds) {
+    if (first_bytes.starts_with(kind.first_bytes)) {
+      throw Error(ErrorCode::kUnsupported, fmt::format("'{}' is {}", path.string(), kind.text));
+    }
+  }
+  constexpr std::size_t kTarSignature = 257;
+  if (first_bytes.size() > kTarSignature && first_bytes.substr(kTarSignature).starts_with("ustar")) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("'{}' is a tar archive: unpack it first, or load and save it anew in Python if it is a "
+                            "PyTorch file of 2016",
+                            path.string()));
+  }
+  throw Error(
+      ErrorCode::kDamaged,
+      fmt::format("'{}' {}", path.string(),
+                  first_bytes.empty() ? "is empty; was the download cut short?"
+                                      : "is neither a safetensors nor a PyTorch file: it begins like none of them"));
+}
+
+TensorFile open_shard(const fs::path& path, const TensorFileOptions& options) {
+  const std::vector<std::byte> first_bytes = read_first_bytes(path);
+  if (std::optional<TensorFile> file = open_weights(path, first_bytes, options)) return std::move(*file);
+  throw_other_kind(path, text_of(first_bytes));
+}
+
+using TensorPlace = std::pair<std::string, std::string>;  // a tensor's name and its shard's
 
 TensorFile open_index(const fs::path& path, const TensorFileOptions& options) {
   TensorFile result;
@@ -135,33 +176,51 @@ TensorFile open_index(const fs::path& path, const TensorFileOptions& options) {
   std::set<std::string_view> files;
   for (const auto& [name, file] : shards) files.insert(file);
 
-  std::vector<std::string> unexpected;
+  std::vector<TensorPlace> unexpected;
   for (const std::string_view name : files) {
-    const SafetensorsFile file = SafetensorsFile::open(path.parent_path() / name);
-    for (const auto& [tensor, view] : file.tensors()) {
+    TensorFile shard = open_shard(path.parent_path() / name, options);
+    if (shard.kind != TensorFileKind::kSafetensors) result.kind = TensorFileKind::kPytorchIndex;
+    const auto is_mapped = [&](const std::string& tensor) {
       const auto mapped = shards.find(tensor);
-      if (mapped == shards.end() || mapped->second != name) {
-        unexpected.push_back(fmt::format("{} in {}", in_quotes(tensor), in_quotes(name)));
-      } else {
-        result.tensors.emplace(tensor, view);
-      }
+      if (mapped != shards.end() && mapped->second == name) return true;
+      unexpected.emplace_back(tensor, name);
+      return false;
+    };
+    for (const auto& [tensor, view] : shard.tensors) {
+      if (is_mapped(tensor)) result.tensors.emplace(tensor, view);
     }
-    result.metadata.insert(file.metadata().begin(), file.metadata().end());
-    result.owners.push_back(file.file().owner());
+    for (const auto& [tensor, what] : shard.unread) {
+      if (is_mapped(tensor)) result.unread.emplace(tensor, what);
+    }
+    result.metadata.insert(shard.metadata.begin(), shard.metadata.end());
+    std::ranges::move(shard.owners, std::back_inserter(result.owners));
+    std::ranges::move(shard.notes, std::back_inserter(result.notes));
   }
-  std::vector<std::string> missing;
+  std::vector<TensorPlace> missing;
   for (const auto& [name, file] : shards) {
-    if (!result.tensors.contains(name)) missing.push_back(fmt::format("{} in {}", in_quotes(name), in_quotes(file)));
+    if (!result.tensors.contains(name) && !result.unread.contains(name)) missing.emplace_back(name, file);
   }
   if (!missing.empty() || !unexpected.empty()) {
+    const auto in_file = [](const TensorPlace& place) {
+      return fmt::format("{} in {}", in_quotes(place.first), in_quotes(place.second));
+    };
     std::string what;
-    if (!missing.empty()) what = fmt::format("they have no {}", examples_of(missing));
+    if (!missing.empty()) what = fmt::format("they have no {}", examples_of(missing, kMostExamples, in_file));
     if (!unexpected.empty()) {
-      what += fmt::format("{}it does not name {}", what.empty() ? "" : "; ", examples_of(unexpected));
+      what += fmt::format("{}it does not name {}", what.empty() ? "" : "; ",
+                          examples_of(unexpected, kMostExamples, in_file));
     }
     throw Error(ErrorCode::kMismatch, fmt::format("'{}' does not fit its shards: {}", path.string(), what));
   }
   return result;
+}
+
+void note_unread(TensorFile& file) {
+  std::map<std::string_view, std::vector<std::string_view>> by_what;
+  for (const auto& [name, what] : file.unread) by_what[what].push_back(name);
+  for (const auto& [what, names] : by_what) {
+    file.notes.push_back(fmt::format("passed over tensors that are {}: {}", what, examples_of(names, kMostExamples)));
+  }
 }
 
 }  // namespace
@@ -169,36 +228,12 @@ TensorFile open_index(const fs::path& path, const TensorFileOptions& options) {
 std::string_view name_of(TensorFileKind kind) { return find_name(kKinds, kind); }
 
 TensorFile open_tensor_file(const fs::path& path, const TensorFileOptions& options) {
-  std::array<std::byte, kFirstBytes> buffer;
-  std::span<std::byte> first_bytes(buffer);
-  {
-    const FileReader reader(path);
-    first_bytes = first_bytes.first(std::min<std::uint64_t>(first_bytes.size(), reader.size()));
-    reader.read(0, first_bytes);
-  }
-  const std::string_view text = text_of(first_bytes);
-  // Before the others: the length of a header may begin with the bytes of a pickle.
-  if (is_safetensors(text)) return open_safetensors(path, options);
-  if (is_pytorch_zip(first_bytes)) return open_pytorch_zip(MappedFile::open(path), options);
-  if (is_pytorch_legacy(first_bytes)) return open_pytorch_legacy(MappedFile::open(path), options);
-  if (is_json(text)) return open_index(path, options);
-
-  for (const OtherKind& kind : kOtherKinds) {
-    if (text.starts_with(kind.first_bytes)) {
-      throw Error(ErrorCode::kUnsupported, fmt::format("'{}' is {}", path.string(), kind.text));
-    }
-  }
-  constexpr std::size_t kTarSignature = 257;
-  if (text.size() > kTarSignature && text.substr(kTarSignature).starts_with("ustar")) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("'{}' is a tar archive: unpack it first, or load and save it anew in Python if it is a "
-                            "PyTorch file of 2016",
-                            path.string()));
-  }
-  throw Error(ErrorCode::kDamaged,
-              fmt::format("'{}' {}", path.string(),
-                          text.empty() ? "is empty; was the download cut short?"
-                                       : "is neither a safetensors nor a PyTorch file: it begins like none of them"));
+  const std::vector<std::byte> first_bytes = read_first_bytes(path);
+  std::optional<TensorFile> file = open_weights(path, first_bytes, options);
+  if (!file && is_json(text_of(first_bytes))) file = open_index(path, options);
+  if (!file) throw_other_kind(path, text_of(first_bytes));
+  note_unread(*file);
+  return std::move(*file);
 }
 
 }  // namespace convnext

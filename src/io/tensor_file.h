@@ -13,9 +13,9 @@
 
 namespace convnext {
 
-enum class TensorFileKind { kSafetensors, kSafetensorsIndex, kPytorchZip, kPytorchLegacy };
+enum class TensorFileKind { kSafetensors, kSafetensorsIndex, kPytorchZip, kPytorchLegacy, kPytorchIndex };
 
-// "safetensors", "safetensors in shards", "PyTorch zip", "PyTorch of before 1.6".
+// "safetensors", "safetensors in shards", "PyTorch zip", "PyTorch of before 1.6", "PyTorch in shards".
 std::string_view name_of(TensorFileKind kind);
 
 struct TensorFileOptions {
@@ -33,16 +33,18 @@ struct TensorFile {
   // By the file's own names; contiguous; need not be aligned. Tensors that share their numbers in a PyTorch file share
   // the memory here.
   std::map<std::string, ConstTensorView, std::less<>> tensors;
+  // Tensors that are there, but of types that have no place here: by name, what they are ("of type F8_E4M3").
+  std::map<std::string, std::string, std::less<>> unread;
   std::map<std::string, std::string> metadata;      // of safetensors
   std::vector<std::shared_ptr<const void>> owners;  // keep the viewed memory alive
   // What was passed over, for people: "took 'model_ema' of 'model', 'model_ema', 'optimizer'".
   std::vector<std::string> notes;
 };
 
-// Tells the kind by the first bytes, never by the name. A safetensors index (*.index.json) opens its shards, which lie
-// beside it. Throws Error: kNotFound; kDamaged with the place; kMismatch for an index that names other tensors than its
-// shards hold; kUnsupported for what is not read (a TorchScript archive, a global that no state dict has, by name) or
-// beyond the limits.
+// Tells the kind by the first bytes, never by the name. An index as Hugging Face writes it (*.index.json) opens its
+// shards, which lie beside it. Throws Error: kNotFound; kDamaged with the place; kMismatch for an index that names
+// other tensors than its shards hold; kUnsupported for what is not read (a TorchScript archive, a global that no state
+// dict has, by name) or beyond the limits.
 TensorFile open_tensor_file(const std::filesystem::path& path, const TensorFileOptions& options = {});
 
 }  // namespace convnext

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/picture.h"
 
 namespace convnext {
@@ -27,22 +28,16 @@ std::string_view describe(VP8StatusCode status) {
   }
 }
 
-std::size_t little_endian(std::span<const std::byte> bytes) {
-  std::size_t value = 0;
-  for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | std::to_integer<std::size_t>(bytes[i]);
-  return value;
-}
-
 // The length in the container, header included. The decoder does not look at what follows the pixels, so a file cut
 // there is found only by this.
-std::size_t promised_size(std::span<const std::byte> bytes) { return little_endian(bytes.subspan(4, 4)) + 8; }
+std::size_t promised_size(std::span<const std::byte> bytes) { return little_endian(bytes, 4, 4) + 8; }
 
 constexpr std::size_t kChunkHeader = 8;  // name and length
 
 // The data of the first chunk of that name; empty where there is none, or it is cut.
 std::span<const std::byte> find_chunk(std::span<const std::byte> chunks, std::string_view name) {
   while (chunks.size() >= kChunkHeader) {
-    const std::size_t length = little_endian(chunks.subspan(4, 4));
+    const std::size_t length = little_endian(chunks, 4, 4);
     const std::span<const std::byte> data = chunks.subspan(kChunkHeader);
     if (length > data.size()) return {};
     if (std::memcmp(chunks.data(), name.data(), 4) == 0) return data.first(length);
@@ -64,8 +59,8 @@ Frame first_frame(std::span<const std::byte> bytes) {
   const std::span<const std::byte> frame = find_chunk(bytes.subspan(kFileHeader), "ANMF");
   if (frame.size() < kFrameHeader) return {};
   // Places are counted in twos.
-  return {.left = 2 * static_cast<int>(little_endian(frame.first(3))),
-          .top = 2 * static_cast<int>(little_endian(frame.subspan(3, 3))),
+  return {.left = 2 * static_cast<int>(little_endian(frame, 0, 3)),
+          .top = 2 * static_cast<int>(little_endian(frame, 3, 3)),
           .chunks = frame.subspan(kFrameHeader)};
 }
 

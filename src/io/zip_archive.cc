@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "io/bytes.h"
 #include "io/quoted.h"
 
 namespace convnext {
@@ -38,17 +39,8 @@ constexpr std::uint64_t kMaxName = 65'000;
 constexpr std::uint64_t kMostOfAPackedByte = 1032;
 constexpr std::uint64_t kMostOfNothing = 64;
 
-std::uint64_t number_at(std::span<const std::byte> bytes, std::uint64_t at, std::size_t size) {
-  std::uint64_t value = 0;
-  for (std::size_t i = size; i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
-  return value;
-}
 bool has_signature(std::span<const std::byte> bytes, std::uint64_t at, std::uint32_t signature, std::uint64_t size) {
-  return at <= bytes.size() && bytes.size() - at >= size && number_at(bytes, at, 4) == signature;
-}
-
-void append(std::string& text, std::uint64_t number, std::size_t size) {
-  for (std::size_t i = 0; i < size; ++i) text += static_cast<char>(number >> (8 * i));
+  return at <= bytes.size() && bytes.size() - at >= size && little_endian(bytes, at, 4) == signature;
 }
 
 struct Directory {
@@ -64,16 +56,16 @@ std::optional<Directory> find_directory(std::span<const std::byte> bytes) {
   const std::uint64_t first = last > kMaxComment ? last - kMaxComment : 0;
   for (std::uint64_t at = last + 1; at-- > first;) {
     if (!has_signature(bytes, at, kEndSignature, kEndBytes)) continue;
-    if (at + kEndBytes + number_at(bytes, at + 20, 2) != bytes.size()) continue;
-    Directory directory{number_at(bytes, at + 16, 4), 0, number_at(bytes, at + 10, 2)};
-    std::uint64_t size = number_at(bytes, at + 12, 4);
+    if (at + kEndBytes + little_endian(bytes, at + 20, 2) != bytes.size()) continue;
+    Directory directory{little_endian(bytes, at + 16, 4), 0, little_endian(bytes, at + 10, 2)};
+    std::uint64_t size = little_endian(bytes, at + 12, 4);
     if (at >= kLargeLocatorBytes &&
         has_signature(bytes, at - kLargeLocatorBytes, kLargeLocatorSignature, kLargeLocatorBytes)) {
-      const std::uint64_t large = number_at(bytes, at - kLargeLocatorBytes + 8, 8);
+      const std::uint64_t large = little_endian(bytes, at - kLargeLocatorBytes + 8, 8);
       if (!has_signature(bytes, large, kLargeEndSignature, kLargeEndBytes)) return std::nullopt;
-      directory.members = number_at(bytes, large + 32, 8);
-      size = number_at(bytes, large + 40, 8);
-      directory.begin = number_at(bytes, large + 48, 8);
+      directory.members = little_endian(bytes, large + 32, 8);
+      size = little_endian(bytes, large + 40, 8);
+      directory.begin = little_endian(bytes, large + 48, 8);
     }
     if (directory.begin > at || size > at - directory.begin) return std::nullopt;
     directory.end = directory.begin + size;
@@ -147,74 +139,93 @@ void ZipArchive::throw_damaged(std::string_view what) const {
 }
 
 void ZipArchive::read_directory(std::int64_t max_ratio) {
-  const std::span<const std::byte> bytes = file_.bytes();
-  const std::optional<Directory> directory = find_directory(bytes);
+  const std::optional<Directory> directory = find_directory(file_.bytes());
   if (!directory) throw_damaged("it has no directory at its end; was the download cut short?");
-
   std::uint64_t at = directory->begin;
-  double unpacked = 0;
-  while (at < directory->end) {
-    if (!has_signature(bytes.first(directory->end), at, kDirectorySignature, kDirectoryBytes)) {
-      throw_damaged(fmt::format("its directory is damaged at byte {}", at));
-    }
-    const std::uint64_t name_bytes = number_at(bytes, at + 28, 2);
-    const std::uint64_t extra_bytes = number_at(bytes, at + 30, 2);
-    const std::uint64_t comment_bytes = number_at(bytes, at + 32, 2);
-    if (directory->end - at - kDirectoryBytes < name_bytes + extra_bytes + comment_bytes) {
-      throw_damaged(fmt::format("its directory is cut short at byte {}", at));
-    }
-    ZipMember member;
-    member.name = {reinterpret_cast<const char*>(bytes.data()) + at + kDirectoryBytes, name_bytes};
-    member.size = number_at(bytes, at + 24, 4);
-    member.stored = number_at(bytes, at + 10, 2) == ZIP_CM_STORE;
-    Place place{number_at(bytes, at + 20, 4), number_at(bytes, at + 42, 4),
-                static_cast<std::uint32_t>(number_at(bytes, at + 16, 4))};
-
-    // The field of large sizes has only those numbers that did not fit, in this order.
-    const std::uint64_t extra_begin = at + kDirectoryBytes + name_bytes;
-    const std::uint64_t extra_end = extra_begin + extra_bytes;
-    for (std::uint64_t field = extra_begin; extra_end - field >= 4;) {
-      std::uint64_t left = number_at(bytes, field + 2, 2);
-      const std::uint64_t next = field + 4 + left;
-      if (next > extra_end) throw_damaged(fmt::format("an extra field is cut short at byte {}", field));
-      if (number_at(bytes, field, 2) == kLargeField) {
-        std::uint64_t number = field + 4;
-        for (std::uint64_t* value : {&member.size, &place.packed, &place.offset}) {
-          if (*value != kInLargeField || left < 8) continue;
-          *value = number_at(bytes, number, 8);
-          number += 8;
-          left -= 8;
-        }
-      }
-      field = next;
-    }
-    if (place.packed > bytes.size() || place.offset > bytes.size()) {
-      throw_damaged(fmt::format("member {} lies behind its end", in_quotes(member.name)));
-    }
-    if (member.stored && member.size != place.packed) {
-      throw_damaged(fmt::format("the stored member {} has {} bytes in place of {}", in_quotes(member.name),
-                                place.packed, member.size));
-    }
-    if (!member.stored) {
-      if (member.size > kMostOfAPackedByte * place.packed + kMostOfNothing) {
-        throw_damaged(fmt::format("member {} has {} bytes, which deflate cannot unpack to {}", in_quotes(member.name),
-                                  place.packed, member.size));
-      }
-      unpacked += static_cast<double>(member.size);
-    }
-    members_.push_back(std::move(member));
-    places_.push_back(place);
-    at += kDirectoryBytes + name_bytes + extra_bytes + comment_bytes;
-  }
+  while (at < directory->end) at = read_member(at, directory->end);
   if (members_.size() != directory->members) {
     throw_damaged(fmt::format("its directory has {} members in place of {}", members_.size(), directory->members));
   }
+  check_ratio(max_ratio);
+  sort_names();
+}
+
+std::uint64_t ZipArchive::read_member(std::uint64_t at, std::uint64_t directory_end) {
+  const std::span<const std::byte> bytes = file_.bytes();
+  if (!has_signature(bytes.first(directory_end), at, kDirectorySignature, kDirectoryBytes)) {
+    throw_damaged(fmt::format("its directory is damaged at byte {}", at));
+  }
+  const std::uint64_t name_bytes = little_endian(bytes, at + 28, 2);
+  const std::uint64_t extra_bytes = little_endian(bytes, at + 30, 2);
+  const std::uint64_t comment_bytes = little_endian(bytes, at + 32, 2);
+  if (directory_end - at - kDirectoryBytes < name_bytes + extra_bytes + comment_bytes) {
+    throw_damaged(fmt::format("its directory is cut short at byte {}", at));
+  }
+  ZipMember member;
+  member.name = text_of(bytes.subspan(at + kDirectoryBytes, name_bytes));
+  member.size = little_endian(bytes, at + 24, 4);
+  member.stored = little_endian(bytes, at + 10, 2) == ZIP_CM_STORE;
+  Place place{little_endian(bytes, at + 20, 4), little_endian(bytes, at + 42, 4),
+              static_cast<std::uint32_t>(little_endian(bytes, at + 16, 4))};
+  const std::uint64_t extra_begin = at + kDirectoryBytes + name_bytes;
+  read_large_numbers(extra_begin, extra_begin + extra_bytes, member, place);
+  check_size(member, place);
+  members_.push_back(std::move(member));
+  places_.push_back(place);
+  return extra_begin + extra_bytes + comment_bytes;
+}
+
+void ZipArchive::read_large_numbers(std::uint64_t begin, std::uint64_t end, ZipMember& member, Place& place) const {
+  constexpr std::uint64_t kHead = 4;  // kind and size of a field
+  const std::span<const std::byte> bytes = file_.bytes();
+  while (end - begin >= kHead) {
+    std::uint64_t left = little_endian(bytes, begin + 2, 2);
+    const std::uint64_t next = begin + kHead + left;
+    if (next > end) throw_damaged(fmt::format("an extra field is cut short at byte {}", begin));
+    if (little_endian(bytes, begin, 2) == kLargeField) {
+      // It has only those numbers that did not fit, in this order.
+      std::uint64_t number = begin + kHead;
+      for (std::uint64_t* value : {&member.size, &place.packed, &place.offset}) {
+        if (*value != kInLargeField || left < 8) continue;
+        *value = little_endian(bytes, number, 8);
+        number += 8;
+        left -= 8;
+      }
+    }
+    begin = next;
+  }
+}
+
+void ZipArchive::check_size(const ZipMember& member, const Place& place) const {
+  const std::uint64_t archive_bytes = file_.bytes().size();
+  if (place.packed > archive_bytes || place.offset > archive_bytes) {
+    throw_damaged(fmt::format("member {} lies behind its end", in_quotes(member.name)));
+  }
+  if (member.stored && member.size != place.packed) {
+    throw_damaged(fmt::format("the stored member {} has {} bytes in place of {}", in_quotes(member.name), place.packed,
+                              member.size));
+  }
+  if (!member.stored && member.size > kMostOfAPackedByte * place.packed + kMostOfNothing) {
+    throw_damaged(fmt::format("member {} has {} bytes, which deflate cannot unpack to {}", in_quotes(member.name),
+                              place.packed, member.size));
+  }
+}
+
+void ZipArchive::check_ratio(std::int64_t max_ratio) const {
   constexpr double kAlways = 1 << 20;
-  if (unpacked > kAlways + static_cast<double>(max_ratio) * static_cast<double>(bytes.size())) {
+  const std::uint64_t archive_bytes = file_.bytes().size();
+  double unpacked = 0;
+  for (const ZipMember& member : members_) {
+    if (!member.stored) unpacked += static_cast<double>(member.size);
+  }
+  if (unpacked > kAlways + static_cast<double>(max_ratio) * static_cast<double>(archive_bytes)) {
     throw Error(ErrorCode::kUnsupported, fmt::format("'{}' has {} bytes and would unpack to {:.0f}: more than {} times "
                                                      "as many are refused",
-                                                     file_.path().string(), bytes.size(), unpacked, max_ratio));
+                                                     file_.path().string(), archive_bytes, unpacked, max_ratio));
   }
+}
+
+void ZipArchive::sort_names() {
   by_name_.resize(members_.size());
   std::iota(by_name_.begin(), by_name_.end(), std::size_t{0});
   std::sort(by_name_.begin(), by_name_.end(),
@@ -243,13 +254,12 @@ ZipBytes ZipArchive::read(const ZipMember& member) const {
     if (!has_signature(bytes, place.offset, kLocalSignature, kLocalBytes)) {
       throw_damaged(fmt::format("member {} does not begin at byte {}", name, place.offset));
     }
-    const std::uint64_t name_bytes = number_at(bytes, place.offset + 26, 2);
-    const std::uint64_t begin = place.offset + kLocalBytes + name_bytes + number_at(bytes, place.offset + 28, 2);
+    const std::uint64_t name_bytes = little_endian(bytes, place.offset + 26, 2);
+    const std::uint64_t begin = place.offset + kLocalBytes + name_bytes + little_endian(bytes, place.offset + 28, 2);
     if (begin > bytes.size() || place.packed > bytes.size() - begin) {
       throw_damaged(fmt::format("member {} ends behind the archive; was the download cut short?", name));
     }
-    const std::string_view local_name(reinterpret_cast<const char*>(bytes.data()) + place.offset + kLocalBytes,
-                                      name_bytes);
+    const std::string_view local_name = text_of(bytes.subspan(place.offset + kLocalBytes, name_bytes));
     if (local_name != member.name) {
       throw_damaged(fmt::format("member {} is called {} where it begins", name, in_quotes(local_name)));
     }
@@ -299,56 +309,56 @@ void ZipWriter::add(std::string_view name, std::span<const std::byte> bytes) {
 
   // What the local header and the directory share: flags of UTF-8 names, the packing, and 1980-01-01 as no time.
   std::string shared;
-  append(shared, 0x0800, 2);
-  append(shared, ZIP_CM_STORE, 2);
-  append(shared, 0, 2);
-  append(shared, 0x0021, 2);
-  append(shared, checksum, 4);
-  for (int repeat = 0; repeat < 2; ++repeat) append(shared, large_size ? kInLargeField : size, 4);
-  append(shared, name.size(), 2);
+  append_little_endian(shared, 0x0800, 2);
+  append_little_endian(shared, ZIP_CM_STORE, 2);
+  append_little_endian(shared, 0, 2);
+  append_little_endian(shared, 0x0021, 2);
+  append_little_endian(shared, checksum, 4);
+  for (int repeat = 0; repeat < 2; ++repeat) append_little_endian(shared, large_size ? kInLargeField : size, 4);
+  append_little_endian(shared, name.size(), 2);
 
   std::string extra;
   if (large_size) {
-    append(extra, kLargeField, 2);
-    append(extra, 16, 2);
-    for (int repeat = 0; repeat < 2; ++repeat) append(extra, size, 8);
+    append_little_endian(extra, kLargeField, 2);
+    append_little_endian(extra, 16, 2);
+    for (int repeat = 0; repeat < 2; ++repeat) append_little_endian(extra, size, 8);
   }
   constexpr std::uint64_t kFieldHead = 4;
   const std::uint64_t head = offset + kLocalBytes + name.size() + extra.size() + kFieldHead;
   const std::uint64_t padding = (kAlignment - head % kAlignment) % kAlignment;
-  append(extra, kPaddingField, 2);
-  append(extra, padding, 2);
+  append_little_endian(extra, kPaddingField, 2);
+  append_little_endian(extra, padding, 2);
   extra.append(padding, 'Z');
 
   std::string local;
-  append(local, kLocalSignature, 4);
-  append(local, large_size ? 45 : 20, 2);  // the version of the format that is needed to read it
+  append_little_endian(local, kLocalSignature, 4);
+  append_little_endian(local, large_size ? 45 : 20, 2);  // the version of the format that is needed to read it
   local += shared;
-  append(local, extra.size(), 2);
+  append_little_endian(local, extra.size(), 2);
   local += name;
   local += extra;
-  write(std::as_bytes(std::span(local)));
+  write(bytes_of(local));
   write(bytes);
 
   std::string large;
   if (large_size || large_offset) {
-    append(large, kLargeField, 2);
-    append(large, (large_size ? 16u : 0u) + (large_offset ? 8u : 0u), 2);
-    for (int repeat = 0; repeat < 2 && large_size; ++repeat) append(large, size, 8);
-    if (large_offset) append(large, offset, 8);
+    append_little_endian(large, kLargeField, 2);
+    append_little_endian(large, (large_size ? 16u : 0u) + (large_offset ? 8u : 0u), 2);
+    for (int repeat = 0; repeat < 2 && large_size; ++repeat) append_little_endian(large, size, 8);
+    if (large_offset) append_little_endian(large, offset, 8);
   }
-  append(directory_, kDirectorySignature, 4);
-  for (int repeat = 0; repeat < 2; ++repeat) append(directory_, large_size || large_offset ? 45 : 20, 2);
+  append_little_endian(directory_, kDirectorySignature, 4);
+  for (int repeat = 0; repeat < 2; ++repeat) append_little_endian(directory_, large_size || large_offset ? 45 : 20, 2);
   directory_ += shared;
-  append(directory_, large.size(), 2);
+  append_little_endian(directory_, large.size(), 2);
   directory_.append(2 + 2 + 2 + 4, '\0');  // no comment, on the first disk, no attributes
-  append(directory_, large_offset ? kInLargeField : offset, 4);
+  append_little_endian(directory_, large_offset ? kInLargeField : offset, 4);
   directory_ += name;
   directory_ += large;
   ++members_;
 }
 
-void ZipWriter::add(std::string_view name, std::string_view text) { add(name, std::as_bytes(std::span(text))); }
+void ZipWriter::add(std::string_view name, std::string_view text) { add(name, bytes_of(text)); }
 
 void ZipWriter::finish() {
   const std::uint64_t begin = at_;
@@ -357,26 +367,26 @@ void ZipWriter::finish() {
   const bool large = begin >= kInLargeField || size >= kInLargeField || members_ >= 0xffff;
   if (large) {
     const std::uint64_t large_end = begin + size;
-    append(end, kLargeEndSignature, 4);
-    append(end, kLargeEndBytes - 12, 8);
-    append(end, 45, 2);
-    append(end, 45, 2);
-    append(end, 0, 4 + 4);
-    for (int repeat = 0; repeat < 2; ++repeat) append(end, members_, 8);
-    append(end, size, 8);
-    append(end, begin, 8);
-    append(end, kLargeLocatorSignature, 4);
-    append(end, 0, 4);
-    append(end, large_end, 8);
-    append(end, 1, 4);
+    append_little_endian(end, kLargeEndSignature, 4);
+    append_little_endian(end, kLargeEndBytes - 12, 8);
+    append_little_endian(end, 45, 2);
+    append_little_endian(end, 45, 2);
+    append_little_endian(end, 0, 4 + 4);
+    for (int repeat = 0; repeat < 2; ++repeat) append_little_endian(end, members_, 8);
+    append_little_endian(end, size, 8);
+    append_little_endian(end, begin, 8);
+    append_little_endian(end, kLargeLocatorSignature, 4);
+    append_little_endian(end, 0, 4);
+    append_little_endian(end, large_end, 8);
+    append_little_endian(end, 1, 4);
   }
-  append(end, kEndSignature, 4);
-  append(end, 0, 2 + 2);
-  for (int repeat = 0; repeat < 2; ++repeat) append(end, large ? 0xffff : members_, 2);
-  append(end, large ? kInLargeField : size, 4);
-  append(end, large ? kInLargeField : begin, 4);
-  append(end, 0, 2);
-  write(std::as_bytes(std::span(end)));
+  append_little_endian(end, kEndSignature, 4);
+  append_little_endian(end, 0, 2 + 2);
+  for (int repeat = 0; repeat < 2; ++repeat) append_little_endian(end, large ? 0xffff : members_, 2);
+  append_little_endian(end, large ? kInLargeField : size, 4);
+  append_little_endian(end, large ? kInLargeField : begin, 4);
+  append_little_endian(end, 0, 2);
+  write(bytes_of(end));
 }
 
 void ZipWriter::write(std::span<const std::byte> bytes) {

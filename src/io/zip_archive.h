@@ -52,6 +52,13 @@ class ZipArchive {
   struct Reader;
   [[noreturn]] void throw_damaged(std::string_view what) const;
   void read_directory(std::int64_t max_ratio);
+  // Adds the member whose entry of the directory begins at byte `at`, and gives the byte where the next one does.
+  std::uint64_t read_member(std::uint64_t at, std::uint64_t directory_end);
+  // Sizes and places beyond 32 bits, from the entry's extra fields between these bytes.
+  void read_large_numbers(std::uint64_t begin, std::uint64_t end, ZipMember& member, Place& place) const;
+  void check_size(const ZipMember& member, const Place& place) const;
+  void check_ratio(std::int64_t max_ratio) const;
+  void sort_names();
   std::size_t index_of(const ZipMember& member) const;
 
   MappedFile file_;
