@@ -6,7 +6,6 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
-#include "apps/preprocessing_json.h"
 #include "apps/terminal.h"
 #include "model/checkpoint.h"
 #include "model/description.h"
@@ -27,10 +26,7 @@ struct InfoOptions {
 };
 
 // A registered network, or a file, with what is to be said of it.
-struct Subject {
-  const RegistryEntry* entry = nullptr;
-  Card card;
-  std::optional<Checkpoint> checkpoint;  // of a file
+struct Subject : NetworkSource {
   int resolution = 0;
   NetworkCost cost;
 
@@ -45,28 +41,7 @@ struct Subject {
 };
 
 Subject subject_of(const InfoOptions& options) {
-  Subject subject;
-  const FileOrArchitecture found = model_file_or_architecture(options.name);
-  if (const auto* file = std::get_if<std::filesystem::path>(&found)) {
-    if (!options.network.overrides().empty()) {
-      throw UsageError(
-          fmt::format("'{}' is a file, whose network is what it is: --depths, --dims, --kernel-size, "
-                      "--patch-size, --classes and --input-channels go with a registered name",
-                      options.name));
-    }
-    subject.checkpoint = read_model(*file, options.architecture);
-    subject.card = subject.checkpoint->card;
-    subject.entry = &architecture(subject.card.architecture);
-  } else {
-    subject.entry = std::get<const RegistryEntry*>(found);
-    if (!options.architecture.empty() && &architecture_named(options.architecture) != subject.entry) {
-      throw UsageError(fmt::format(
-          "'{}' is the name of a network, and --architecture names another: it goes with a file", options.name));
-    }
-    subject.card.architecture = subject.entry->name;
-    subject.card.network = network_from(*subject.entry, options.network);
-    subject.card.preprocessing = subject.entry->preprocessing;
-  }
+  Subject subject{read_network(options.name, options.architecture, options.network), {}, {}};
   subject.resolution = options.resolution.value_or(subject.card.preprocessing.resolution);
   subject.cost = count_cost(subject.card.network, subject.resolution, subject.resolution);
   return subject;
@@ -118,7 +93,7 @@ Json to_json(const Subject& subject) {
   json["head_gmac"] = cost.head_gmac;
   json["weight_bytes"] = subject.weight_bytes();
   json["peak_activation_bytes"] = cost.peak_activation_bytes;
-  json["preprocessing"] = preprocessing_json(subject.card.preprocessing);
+  json["preprocessing"] = Json::parse(preprocessing_to_json(subject.card.preprocessing));
   if (subject.is_as_published()) {
     if (subject.entry->top1) json["published_top1"] = *subject.entry->top1;
     if (!subject.entry->published_weights.empty()) json["published_weights"] = subject.entry->published_weights;

@@ -7,8 +7,8 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
-#include "apps/preprocessing_json.h"
 #include "apps/terminal.h"
+#include "model/card.h"
 #include "model/description.h"
 #include "model/published.h"
 #include "model/registry.h"
@@ -39,9 +39,12 @@ std::string crop_text(const Preprocessing& preprocessing) {
 
 nlohmann::ordered_json to_json(const PublishedWeights& weights) {
   nlohmann::ordered_json row = {
-      {"name", weights.name},       {"architecture", weights.architecture},
-      {"classes", weights.classes}, {"preprocessing", preprocessing_json(weights.preprocessing)},
-      {"license", weights.license}, {"data", training_data(weights)},
+      {"name", weights.name},
+      {"architecture", weights.architecture},
+      {"classes", weights.classes},
+      {"preprocessing", nlohmann::ordered_json::parse(preprocessing_to_json(weights.preprocessing))},
+      {"license", weights.license},
+      {"data", training_data(weights)},
       {"in_timm", weights.in_timm}};
   const PublishedTop1& top1 = weights.top1;
   if (top1.published > 0) row["published_top1"] = top1.published;

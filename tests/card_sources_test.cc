@@ -118,6 +118,19 @@ TEST_F(CardSources, ArgumentsOfTimmsConfigOverrideTheArchitecture) {
   EXPECT_EQ(found.origins.at("activation"), "config.json, 'pretrained_cfg'");
 }
 
+// Before 2023 the name of the weights was that of the architecture.
+TEST_F(CardSources, TimmsOldNamesAreThoseOfWeights) {
+  config(R"({"architecture": "convnext_tiny_384_in22ft1k", "num_classes": 1000, "crop_pct": 0.9})");
+  const FoundCard found = find(seen("convnext_tiny", 1000));
+  EXPECT_EQ(found.card.architecture, "convnext_tiny");
+  EXPECT_EQ(found.card.preprocessing.crop_fraction, 0.9) << "what the file says counts";
+  EXPECT_EQ(found.card.preprocessing.resolution, 384) << "and what it does not say is those weights'";
+  EXPECT_EQ(found.origins.at("resolution"), "published weights convnext_tiny.fb_in22k_ft_in1k_384");
+  expect_error(ErrorCode::kMismatch, {"convnext_tiny", "other weights"}, [&] { find(seen("convnext_base", 1000)); });
+  config(R"({"architecture": "convnext_base_in22k", "num_classes": 21841})");
+  EXPECT_EQ(find(seen("convnext_base", 21841)).card.architecture, "convnext_base");
+}
+
 // Before 2023 all values lay in one object.
 TEST_F(CardSources, TimmsOldFlatConfigIsRead) {
   config(R"({"architecture": "convnext_tiny", "num_classes": 1000, "input_size": [3, 288, 288], "crop_pct": 0.9,
@@ -512,14 +525,26 @@ TEST_F(CardSources, AFileWithANameOfItsOwnIsNotTakenForItsFolder) {
 }
 
 TEST_F(CardSources, ANameThatTheUserGaveIsHeldAgainstTheRest) {
-  expect_error(ErrorCode::kMismatch, {"no convnext_base", "--architecture convnext_tiny"},
-               [&] { find(seen("convnext_tiny", 10), "convnext_base"); });
   config(R"({"architecture": "convnext_tiny", "pretrained_cfg": {}})");
   expect_error(ErrorCode::kMismatch, {"convnext_tiny", "leave --architecture out"},
                [&] { find(seen("convnext_base", 10), "convnext_base"); });
   expect_error(ErrorCode::kNotFound, {"convnext_tinny"}, [&] { find(seen("convnext_tiny", 10), "convnext_tinny"); });
   // DINOv3's network is V1's without a classifier.
   EXPECT_EQ(find(seen("convnext_tiny", 0), "dinov3_convnext_tiny").card.architecture, "dinov3_convnext_tiny");
+}
+
+TEST_F(CardSources, HowANetworkDiffersFromOneThatWasNamed) {
+  const auto difference = [](const ConvNextConfig& network, const char* named) {
+    return difference_from(network, architecture(named));
+  };
+  EXPECT_EQ(difference(seen("convnext_tiny", 10), "convnext_base"),
+            "its dims are 96,192,384,768, and convnext_base's are 128,256,512,1024; the nearest is convnext_tiny: try "
+            "--architecture convnext_tiny, or none");
+  EXPECT_EQ(difference(seen("convnext_tiny", 10), "convnext_tiny"), "");
+  // A block that is missing is no reason to try the same name again.
+  ConvNextConfig shorter = seen("convnext_tiny", 10);
+  shorter.depths = {3, 3, 8, 3};
+  EXPECT_EQ(difference(shorter, "convnext_tiny"), "its depths are 3,3,8,3, and convnext_tiny's are 3,3,9,3");
 }
 
 struct WrongText {

@@ -226,9 +226,28 @@ TEST(LayoutNames, AreThePublishedOnes) {
   EXPECT_EQ(in(kHfDinov3, "stem.0.weight"), "stages.0.downsample_layers.0.weight");
   EXPECT_EQ(in(kMmpretrain, "head.norm.bias"), "norm3.bias");
   EXPECT_EQ(in(kOpenClip, "stages.0.blocks.0.norm.bias"), "visual.trunk.stages.0.blocks.0.norm.bias");
+  EXPECT_EQ(in(kOpenClip, "head.fc.weight"), "visual.head.proj.weight");
+  EXPECT_EQ(in(kOpenClip, "head.pre_logits.fc.bias"), "visual.head.mlp.fc1.bias");
+  EXPECT_EQ(in(kFcmae, "stages.1.downsample.0.bias"), "downsample_layers.1.0.ln.bias");
+  EXPECT_EQ(in(kFcmae, "stages.2.blocks.0.mlp.fc2.bias"), "stages.2.0.pwconv2.linear.bias");
+  EXPECT_EQ(in(kMmpretrain, "stages.2.blocks.8.mlp.fc1.weight"), "stages.2.8.pointwise_conv1.weight");
+  EXPECT_EQ(in(kMmpretrain, "stages.2.blocks.8.mlp.grn.weight"), "stages.2.8.grn.gamma");
   EXPECT_EQ(in(kFcmae, "stages.3.blocks.1.conv_dw.weight"), "stages.3.1.dwconv.kernel");
   EXPECT_FALSE(name_in(kTorchvision, "stages.0.blocks.0.mlp.grn.weight"));
   EXPECT_FALSE(name_in(kFb, "head.pre_logits.fc.weight"));
+}
+
+// OpenCLIP takes any of timm's networks, and with timm_proj "" timm's own classifier is the projection.
+TEST(LayoutNames, OpenClipsTrunkIsTimmsNetworkWhole) {
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.family == Family::kConvNextIsotropic) continue;
+    for (const TensorSpec& spec : tensor_specs(entry.network)) {
+      if (spec.name.starts_with("head.pre_logits.")) continue;  // OpenCLIP has its own in its place
+      const auto name = own_name(WeightLayout::kOpenClip, "visual.trunk." + spec.name);
+      EXPECT_EQ(name.value_or(TensorName{}).name, spec.name) << entry.name;
+    }
+  }
+  EXPECT_EQ(own_name(WeightLayout::kOpenClip, "visual.head.mlp.fc2.weight")->name, "head.fc.weight");
 }
 
 TEST(LayoutNames, PrefixesOfWrappersAreNoPartOfThem) {
@@ -687,6 +706,65 @@ TEST(ReadCheckpoint, AFileThatIsNoConvNextIsRefusedWithItsNames) {
                     {{"layer1.0.conv1.weight", tensor.view()}, {"fc.weight", tensor.view()}}, {});
   expect_error(ErrorCode::kUnsupported, {"resnet.safetensors", "layer1.0.conv1.weight"},
                [&] { read_checkpoint(folder / "resnet.safetensors"); });
+}
+
+// A file of `views`, in which the tensor of that name is of a type that is not read.
+void write_with_unread(const fs::path& path, TensorViews views, const std::string& name) {
+  const TemporaryFolder folder;
+  const Tensor bytes = Tensor::zeros({4}, DType::kU8);
+  views[name] = bytes.view();
+  write_safetensors(folder / "x.safetensors", {views.begin(), views.end()}, {});
+  std::string file = read_text(folder / "x.safetensors");
+  const std::size_t entry = file.find(fmt::format(R"("{}":{{"dtype":"U8","shape":[4])", name));
+  ASSERT_NE(entry, file.npos);
+  // Of equal length: four bytes, as eight halves of one.
+  file.replace(file.find(R"("U8","shape":[4])", entry), 16, R"("F4","shape":[8])");
+  write_file_atomically(path, file);
+}
+
+TEST(ReadCheckpoint, ATensorOfATypeThatIsNotReadIsAnErrorWhereItIsNeeded) {
+  const TemporaryFolder folder;
+  const Card card = small_card("convnext_tiny");
+  const WeightStore weights = formula_weights(card.network, 1);
+  const TensorViews views(weights.all().begin(), weights.all().end());
+  const fs::path file = folder / "x.safetensors";
+  write_with_unread(file, views, "some.statistics");
+  const Checkpoint read = read_checkpoint(file);
+  EXPECT_TRUE(same_weights(read.weights, weights));
+  EXPECT_THAT(read.notes, Contains("passed over tensors that are of type F4: 'some.statistics'"));
+  EXPECT_TRUE(inspect(file).is_whole());
+  EXPECT_THAT(inspect(file).notes, Contains(HasSubstr("'some.statistics'")));
+
+  const auto refused = [&](const std::string& source, const std::string& name, const std::string& architecture) {
+    expect_error(ErrorCode::kUnsupported, {source, "'" + name + "' is of type F4", "F16, BF16 or F32"},
+                 [&] { read_checkpoint(file, architecture); });
+    EXPECT_THAT(inspect(file, architecture).problems, ElementsAre(HasSubstr("'" + name + "' is of type F4")));
+  };
+  write_with_unread(file, views, "stages.2.blocks.0.mlp.fc1.weight");
+  refused("x.safetensors", "stages.2.blocks.0.mlp.fc1.weight", "");
+  refused("x.safetensors", "stages.2.blocks.0.mlp.fc1.weight", "convnext_tiny");
+  // Nothing but such tensors: the layout is not known, and yet the reason is told.
+  write_with_unread(file, {}, "backbone.stages.2.0.pointwise_conv1.weight");
+  refused("x.safetensors", "backbone.stages.2.0.pointwise_conv1.weight", "");
+}
+
+TEST(ReadCheckpoint, AFolderOfPytorchShardsIsAModel) {
+  const TemporaryFolder folder;
+  const Card card = small_card("convnext_tiny");
+  const WeightStore weights = formula_weights(card.network, 1);
+  std::vector<std::pair<std::string, ConstTensorView>> halves[2];
+  std::string map;
+  for (const auto& [name, view] : weights.all()) {
+    const std::size_t half = name.starts_with("stages.2") ? 1 : 0;
+    halves[half].emplace_back(name, view);
+    map += fmt::format(R"({}"{}": "pytorch_model-0000{}-of-00002.bin")", map.empty() ? "" : ", ", name, half + 1);
+  }
+  write_pytorch(folder / "pytorch_model-00001-of-00002.bin", halves[0]);
+  write_pytorch(folder / "pytorch_model-00002-of-00002.bin", halves[1]);
+  folder.write("pytorch_model.bin.index.json", fmt::format(R"({{"weight_map": {{{}}}}})", map));
+  const Checkpoint read = read_checkpoint(folder.path());
+  EXPECT_EQ(read.path, folder / "pytorch_model.bin.index.json");
+  EXPECT_TRUE(same_weights(read.weights, weights));
 }
 
 // Inspection.

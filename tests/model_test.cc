@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
@@ -388,7 +389,9 @@ TEST_F(CheckpointTest, WithoutAClassifierThereAreNoClasses) {
 
 TEST_F(CheckpointTest, TheFirstTensorThatDoesNotFitIsNamedWithBothShapes) {
   const fs::path file = write_bare(formula_weights(architecture("test_convnext").network, 1));
-  expect_error(ErrorCode::kMismatch, {"bare.safetensors", "stem.0.weight", "(24, 3, 4, 4)", "(32, 3, 4, 4)"},
+  expect_error(ErrorCode::kMismatch,
+               {"bare.safetensors", "stem.0.weight", "(24, 3, 4, 4)", "(32, 3, 4, 4)", "its dims are 24,32,48,64",
+                "the nearest is test_convnext: try --architecture test_convnext, or none"},
                [&] { read_checkpoint(file, "test_convnext2"); });
 }
 
@@ -444,6 +447,35 @@ TEST_F(CheckpointTest, HalfPrecisionKeepsNamesAndShapesAndRounds) {
     }
   }
   EXPECT_THROW(converted(weights, DType::kI8), Error);
+}
+
+TEST_F(CheckpointTest, WeightsThatWouldBecomeInfinitiesAreNotConverted) {
+  const auto with = [](float value) {
+    WeightStore weights = formula_weights(tiny_card().network, 1);
+    Tensor bias = Tensor::zeros(weights.at("stem.0.bias").shape);
+    bias.values<float>()[1] = value;
+    weights.add("stem.0.bias", std::move(bias));
+    return weights;
+  };
+  const auto refused = [&](ErrorCode code, float value, DType dtype, const std::string& text) {
+    expect_error(code, {"'stem.0.bias'", text}, [&] { converted(with(value), dtype); });
+  };
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    refused(ErrorCode::kDamaged, std::numeric_limits<float>::quiet_NaN(), dtype, "NaN");
+    refused(ErrorCode::kDamaged, -kInfinity, dtype, "infinity");
+    EXPECT_NO_THROW(converted(with(65504.0f), dtype));
+  }
+  refused(ErrorCode::kUnsupported, -70000.0f, DType::kF16, "-70000");
+  refused(ErrorCode::kUnsupported, 65520.0f, DType::kF16, "65520");  // rounds to an infinity; 65519 to 65504
+  EXPECT_NO_THROW(converted(with(65519.0f), DType::kF16));
+  EXPECT_NO_THROW(converted(with(70000.0f), DType::kBF16));
+  refused(ErrorCode::kUnsupported, std::numeric_limits<float>::max(), DType::kBF16, "3.40282e+38");
+  WeightStore doubles = with(1.0f);
+  Tensor bias = Tensor::zeros(doubles.at("stem.0.bias").shape, DType::kF64);
+  bias.values<double>()[0] = 1e39;
+  doubles.add("stem.0.bias", std::move(bias));
+  expect_error(ErrorCode::kUnsupported, {"'stem.0.bias'", "1e+39", "fp32"}, [&] { converted(doubles, DType::kF32); });
 }
 
 // Which file --model means.

@@ -121,6 +121,11 @@ TEST(Published, AreFoundByTheNamesThatFilesHave) {
   EXPECT_EQ(name("ConvNeXt-Base-384-22k-1k"), "convnext_base.fb_in22k_ft_in1k_384");
   EXPECT_EQ(name("dinov3_convnext_tiny_pretrain_lvd1689m-21b726bb.pth"), "convnext_tiny.dinov3_lvd1689m");
   EXPECT_EQ(name("convnext_tiny_hnf_a2h-ab7e9df2.pth"), "convnext_tiny_hnf.a2h_in1k");
+  // timm's names of before 2023.
+  EXPECT_EQ(name("convnext_tiny_in22ft1k"), "convnext_tiny.fb_in22k_ft_in1k");
+  EXPECT_EQ(name("convnext_xlarge_384_in22ft1k"), "convnext_xlarge.fb_in22k_ft_in1k_384");
+  EXPECT_EQ(name("convnext_large_in22k"), "convnext_large.fb_in22k");
+  EXPECT_EQ(name("convnext_atto_in22k"), "");
   EXPECT_EQ(name("convnext_tiny"), "");
   EXPECT_EQ(name("model.safetensors"), "");
   EXPECT_EQ(name(""), "");

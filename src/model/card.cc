@@ -175,15 +175,14 @@ Json network_to_json(const NetworkConfig& network, const NetworkConfig& base) {
       network, base);
 }
 
-Json preprocessing_to_json(const Preprocessing& preprocessing) {
-  Json json = {{"resolution", preprocessing.resolution},
-               {"mean", preprocessing.mean},
-               {"std", preprocessing.std},
-               {"interpolation", std::string(name_of(preprocessing.interpolation))},
-               {"crop_fraction", preprocessing.crop_fraction},
-               {"crop_mode", std::string(name_of(preprocessing.crop_mode))}};
-  if (preprocessing.pipeline != PixelPipeline::kTimm) json["pipeline"] = name_of(preprocessing.pipeline);
-  return json;
+Json to_json(const Preprocessing& preprocessing) {
+  return {{"resolution", preprocessing.resolution},
+          {"mean", preprocessing.mean},
+          {"std", preprocessing.std},
+          {"interpolation", name_of(preprocessing.interpolation)},
+          {"crop_fraction", preprocessing.crop_fraction},
+          {"crop_mode", name_of(preprocessing.crop_mode)},
+          {"pipeline", name_of(preprocessing.pipeline)}};
 }
 
 Preprocessing preprocessing_from_json(const Json& json, const std::string& where) {
@@ -266,7 +265,9 @@ std::string card_to_json(const Card& card) {
   Json json;
   json["architecture"] = card.architecture;
   json["network"] = network_to_json(card.network, architecture(card.architecture).network);
-  json["preprocessing"] = preprocessing_to_json(card.preprocessing);
+  json["preprocessing"] = to_json(card.preprocessing);
+  // Programs from before there were others refuse a card that names it.
+  if (card.preprocessing.pipeline == PixelPipeline::kTimm) json["preprocessing"].erase("pipeline");
   json["labels"] = card.labels;
   json["precision"] = card.precision;
   json["license"] = card.license;
@@ -280,6 +281,8 @@ std::string card_to_json(const Card& card) {
   // Labels may come from anywhere: bytes that are not UTF-8 are replaced rather than refused.
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
+
+std::string preprocessing_to_json(const Preprocessing& preprocessing) { return to_json(preprocessing).dump(); }
 
 Card card_from_json(std::string_view text, std::string_view source) {
   const Json json = parse(text, source);

@@ -31,7 +31,7 @@ struct Card {
   NetworkConfig network;     // the registered network with its overrides in place
   Preprocessing preprocessing;
   std::vector<std::string> labels;  // one a class, in the order of the logits; empty when not known
-  std::string precision = "fp32";   // of the stored weights: fp32, fp16, bf16
+  std::string precision = "fp32";   // of the stored weights: fp32, fp16, bf16, int8
   std::string license;              // SPDX name, when known
   std::string training;             // JSON object as text: data, settings, results; empty when not known
   std::optional<CheckVector> check;
@@ -42,6 +42,9 @@ std::string card_to_json(const Card& card);
 
 // Throws Error (kDamaged, or kMismatch where values contradict each other) with the place; `source` names the file.
 Card card_from_json(std::string_view json, std::string_view source);
+
+// Every value by its name in a card.
+std::string preprocessing_to_json(const Preprocessing& preprocessing);
 
 // Only Pillow's resize has kBox and kHamming.
 bool has_filter(PixelPipeline pipeline, Interpolation interpolation);

@@ -17,6 +17,7 @@
 #include "io/quoted.h"
 #include "model/card.h"
 #include "model/imagenet_labels.h"
+#include "model/layouts.h"
 #include "model/registry.h"
 #include "model/transformers_processor.h"
 
@@ -280,6 +281,11 @@ void read_arguments(const Object& arguments, const ConvNextConfig& network, Conv
 CardClaims read_timm(const Object& config, const std::string& file, const ConvNextConfig& network) {
   CardClaims claims{.origin = file, .pipeline = PixelPipeline::kTimm};
   claims.architecture = config.text("architecture");
+  // Before 2023 the name of an architecture could be that of its weights.
+  if (claims.architecture && !find_architecture(*claims.architecture)) {
+    claims.published = published_named(*claims.architecture);
+    if (claims.published) claims.architecture = claims.published->architecture;
+  }
   claims.labels = timm_labels(config, network.classes);
   const RegistryEntry* entry = claims.architecture ? find_architecture(*claims.architecture) : nullptr;
   ConvNextConfig expected = entry ? std::get<ConvNextConfig>(entry->network) : ConvNextConfig{};
@@ -318,7 +324,6 @@ CardClaims read_timm(const Object& config, const std::string& file, const ConvNe
 
 // Hugging Face's config.json.
 
-constexpr double kTransformersEps = 1e-6;       // of all norms but the last, whatever the file says
 constexpr double kTransformersHeadEps = 1e-12;  // layer_norm_eps where the file is silent
 constexpr std::string_view kDinov3Type = "dinov3_convnext";
 
@@ -369,10 +374,10 @@ CardClaims read_transformers(const Object& config, const std::string& file, cons
   }
   const std::optional<double> eps = config.number("layer_norm_eps");
   if (type == kDinov3Type) {
-    claims.norm_eps = eps.value_or(kTransformersEps);
+    claims.norm_eps = eps.value_or(kFixedNormEps);
     claims.is_dinov3 = true;
   } else {
-    claims.norm_eps = kTransformersEps;
+    claims.norm_eps = kFixedNormEps;
     claims.head_norm_eps = eps.value_or(kTransformersHeadEps);
   }
   claims.activation = activation_of(config, "hidden_act").value_or(Activation::kGelu);

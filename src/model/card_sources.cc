@@ -17,6 +17,7 @@
 #include "model/imagenet_labels.h"
 #include "model/published.h"
 #include "model/registry.h"
+#include "model/tensors.h"
 
 namespace convnext {
 namespace fs = std::filesystem;
@@ -94,24 +95,8 @@ const PublishedWeights* most_alike(const RegistryEntry& entry, int classes, cons
   return best;
 }
 
-// What tensors tell of a network, for comparing: all else is as in `like`.
-ConvNextConfig as_seen(ConvNextConfig network, const ConvNextConfig& like) {
-  network.classes = like.classes;
-  network.input_channels = like.input_channels;
-  network.norm_eps = like.norm_eps;
-  network.head_norm_eps = like.head_norm_eps;
-  network.activation = like.activation;
-  network.conv_mlp = like.conv_mlp;
-  // RMSNorm and SimpleNorm have the same tensors.
-  if (network.norm != Norm::kLayerNorm && like.norm != Norm::kLayerNorm) network.norm = like.norm;
-  return network;
-}
-
-bool is_same_network(const ConvNextConfig& network, const ConvNextConfig& registered) {
-  return as_seen(network, registered) == registered;
-}
 bool is_same_network(const ConvNextConfig& network, const RegistryEntry& entry) {
-  return is_same_network(network, std::get<ConvNextConfig>(entry.network));
+  return have_same_tensors(network, std::get<ConvNextConfig>(entry.network));
 }
 
 // A distance between networks that puts the kind of block first, then widths, then depths.
@@ -208,7 +193,6 @@ class CardBuilder {
  private:
   // Throws when a source names another network than the user, or one that the tensors do not make.
   const RegistryEntry& find_entry() {
-    if (named_) check_named();
     for (const CardClaims& source : sources_) {
       if (!source.architecture) continue;
       const RegistryEntry* said = find_architecture(*source.architecture);
@@ -220,7 +204,7 @@ class CardBuilder {
         throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its {}, not a {}: leave --architecture out",
                                                       weights_.string(), said->name, source.origin, named_->name));
       }
-      if (source.network ? !is_same_network(network_, *source.network) : !is_same_network(network_, *said)) {
+      if (source.network ? !have_same_tensors(network_, *source.network) : !is_same_network(network_, *said)) {
         throw Error(ErrorCode::kMismatch,
                     fmt::format("'{}' is a {} by its {}, but its {}: the file belongs to other "
                                 "weights",
@@ -256,15 +240,6 @@ class CardBuilder {
                               weights_.string(), name, source.origin));
     }
     note(fmt::format("{} calls the network {}, which is none that is known here", source.origin, name));
-  }
-
-  void check_named() const {
-    if (is_same_network(network_, *named_)) return;
-    const RegistryEntry& nearest = nearest_entry(network_, named_->family == Family::kDinov3ConvNext);
-    throw Error(
-        ErrorCode::kMismatch,
-        fmt::format("'{}' is no {}: its {}; the nearest is {}: try --architecture {}, or none", weights_.string(),
-                    named_->name, first_difference(network_, *named_), nearest.name, nearest.name));
   }
 
   const RegistryEntry& from(const RegistryEntry& entry, std::string origin) {
@@ -407,6 +382,16 @@ class CardBuilder {
 };
 
 }  // namespace
+
+std::string difference_from(const ConvNextConfig& network, const RegistryEntry& entry) {
+  if (is_same_network(network, entry)) return {};
+  const RegistryEntry& nearest = nearest_entry(network, entry.family == Family::kDinov3ConvNext);
+  std::string text = fmt::format("its {}", first_difference(network, entry));
+  if (&nearest != &entry) {
+    text += fmt::format("; the nearest is {}: try --architecture {}, or none", nearest.name, nearest.name);
+  }
+  return text;
+}
 
 FoundCard find_card(const fs::path& weights, const NetworkConfig& network, std::string_view architecture) {
   return std::visit([&](const ConvNextConfig& config) { return CardBuilder(weights, config, architecture).build(); },

@@ -15,8 +15,10 @@
 #include "io/quoted.h"
 #include "io/safetensors.h"
 #include "model/card_sources.h"
+#include "model/int8_weights.h"
 #include "model/published.h"
 #include "model/registry.h"
+#include "model/tensor_statistics.h"
 
 namespace convnext {
 namespace fs = std::filesystem;
@@ -30,6 +32,7 @@ constexpr std::string_view kWeightsFiles[] = {
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 };
 constexpr std::string_view kWeightsEndings[] = {".safetensors", ".pth", ".pt", ".bin", ".pth.tar"};
@@ -84,27 +87,38 @@ void require_convnext(const RecognizedWeights& weights, const std::string& sourc
                           names.empty() ? "" : fmt::format("; it holds {}{}", fmt::join(names, ", "), more)));
 }
 
+// Throws Error (kUnsupported) when the network needs a tensor whose type is not read.
+void require_read_types(const TensorFile& file, const RecognizedWeights& weights) {
+  for (const auto& [key, what] : file.unread) {
+    const auto has_name = [&key = key](WeightLayout layout) { return own_name(layout, key).has_value(); };
+    const bool is_needed =
+        weights.is_convnext() ? has_name(weights.layout) : std::ranges::any_of(weight_layouts(), has_name);
+    if (!is_needed) continue;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("'{}': tensor {} is {}, which is not read here; store it as F16, BF16 or F32",
+                            file.path.string(), in_quotes(key), what));
+  }
+}
+
 // Throws Error (kMismatch) with the first tensor that does not fit and `advice`.
 void require_fit(const RecognizedWeights& weights, const NetworkConfig& network, const std::string& source,
-                 std::string_view advice = {}) {
+                 const std::string& advice = {}) {
   const std::vector<Misfit> misfits = find_misfits(weights, network);
   if (misfits.empty()) return;
   throw Error(ErrorCode::kMismatch,
-              fmt::format("'{}': {}{}{}", source, misfits.front().message(),
+              fmt::format("'{}': {}{}{}{}", source, misfits.front().message(),
                           misfits.size() == 1 ? ""
                                               : fmt::format(", and {} more do not fit ('convnext inspect' lists "
                                                             "them)",
                                                             misfits.size() - 1),
-                          advice));
+                          advice.empty() ? "" : "; ", advice));
 }
 
 // The network that a user named, with what its tensors say of classes and channels.
 ConvNextConfig as_named(const ConvNextConfig& inferred, const RegistryEntry& named, const RecognizedWeights& weights,
                         const std::string& source) {
   const ConvNextConfig network = named_network(named, inferred);
-  require_fit(weights, network, source,
-              fmt::format("; by its tensors the network has depths {} and widths {}: leave --architecture {} out",
-                          fmt::join(inferred.depths, ","), fmt::join(inferred.dims, ","), named.name));
+  require_fit(weights, network, source, difference_from(inferred, named));
   return network;
 }
 
@@ -164,6 +178,20 @@ std::map<std::string, std::string> files_beside(const Card& card, WrittenLayout 
   return {};
 }
 
+// For a tensor that is not finite as `dtype`.
+[[noreturn]] void throw_not_finite(std::string_view name, const ConstTensorView& view, DType dtype) {
+  if (!is_finite(view)) {
+    throw Error(
+        ErrorCode::kDamaged,
+        fmt::format("'{}' holds a NaN or an infinity: the weights are damaged ('convnext inspect' counts them)", name));
+  }
+  const TensorStatistics range = tensor_statistics(view);
+  const double farthest = -range.least > range.greatest ? range.least : range.greatest;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("'{}' holds {:g}, which would be an infinity in {}{}", name, farthest, precision_name(dtype),
+                          dtype == DType::kF16 ? " (it ends at 65504): bf16 and fp32 reach farther" : ""));
+}
+
 }  // namespace
 
 std::string_view precision_name(DType dtype) {
@@ -204,6 +232,7 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
   const RegistryEntry* named = architecture_name.empty() ? nullptr : &architecture(architecture_name);
   CheckpointCard result;
   result.notes = notes_on(weights);
+  require_read_types(file, weights);
   if (const auto card = file.metadata.find(std::string(kCardKey)); card != file.metadata.end()) {
     result.has_card = true;
     result.card = card_from_json(card->second, source);
@@ -231,26 +260,29 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
 }
 
 Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_name, const TensorFileOptions& options) {
-  const TensorFile file = open_tensor_file(weights_file(path), options);
+  TensorFile file = open_tensor_file(weights_file(path), options);
+  restore_int8(file);
   const RecognizedWeights weights = recognize(file.tensors);
-  CheckpointCard described = card_of(file, weights, architecture_name);
-  require_fit(weights, described.card.network, file.path.string());
-
-  Checkpoint checkpoint;
-  checkpoint.path = file.path;
-  checkpoint.layout = weights.layout;
-  checkpoint.weights = import_weights(weights, described.card.network, file.owners);
-  checkpoint.card = std::move(described.card);
-  checkpoint.has_card = described.has_card;
-  checkpoint.origins = std::move(described.origins);
-  checkpoint.notes = file.notes;
-  std::ranges::move(described.notes, std::back_inserter(checkpoint.notes));
+  Checkpoint checkpoint{card_of(file, weights, architecture_name), {}, file.path, weights.layout};
+  // A network that a user named was compared already.
+  if (checkpoint.has_card || architecture_name.empty()) {
+    require_fit(weights, checkpoint.card.network, file.path.string());
+  }
+  checkpoint.weights = import_weights(weights, checkpoint.card.network, file.owners);
+  checkpoint.notes.insert(checkpoint.notes.begin(), file.notes.begin(), file.notes.end());
   return checkpoint;
 }
 
 void write_checkpoint(const fs::path& path, const Card& card, const WeightStore& weights) {
   check_weights(weights, card.network, path.string());
-  write_safetensors(path, {weights.all().begin(), weights.all().end()}, metadata_of(card));
+  if (card.precision != kInt8Precision) {
+    write_safetensors(path, {weights.all().begin(), weights.all().end()}, metadata_of(card));
+    return;
+  }
+  const std::map<std::string, Tensor> tensors = int8_tensors(weights);
+  std::map<std::string, ConstTensorView> views;
+  for (const auto& [name, tensor] : tensors) views.emplace(name, tensor.view());
+  write_safetensors(path, views, metadata_of(card));
 }
 
 void export_checkpoint(const fs::path& path, const Card& card, const WeightStore& weights, WrittenLayout layout) {
@@ -309,7 +341,11 @@ fs::path find_model_file(std::string_view model, const fs::path& installed) {
 
 WeightStore converted(const WeightStore& weights, DType dtype) {
   WeightStore result;
-  for (const auto& [name, view] : weights.all()) result.add(name, converted(view, dtype));
+  for (const auto& [name, view] : weights.all()) {
+    Tensor tensor = converted(view, dtype);
+    if (!is_finite(tensor.view())) throw_not_finite(name, view, dtype);
+    result.add(name, std::move(tensor));
+  }
   return result;
 }
 

@@ -15,27 +15,33 @@
 
 namespace convnext {
 
-struct Checkpoint {
+// The card of a file of weights, and how it was come by.
+struct CheckpointCard {
   Card card;
-  WeightStore weights;         // by the names of tensor_specs(card.network)
-  std::filesystem::path path;  // the file that was read
-  bool has_card = false;       // whether the card came with the weights, or was put together
-  WeightLayout layout = WeightLayout::kTimm;
+  bool has_card = false;  // whether the card came with the weights, or was put together
   // Where each value of a card that was put together came from, as in FoundCard.
   std::map<std::string, std::string> origins;
   // What a person should know: which weights were taken of several, what was passed over, what was assumed.
   std::vector<std::string> notes;
 };
 
+// The same with the weights.
+struct Checkpoint : CheckpointCard {
+  WeightStore weights;         // by the names of tensor_specs(card.network)
+  std::filesystem::path path;  // the file that was read
+  WeightLayout layout = WeightLayout::kTimm;
+};
+
 // Reads a file of weights of any kind and layout, or a folder: its model.safetensors, model.safetensors.index.json,
-// pytorch_model.bin or OpenCLIP's names for them, else its only file of weights. A file with our card is a whole model.
-// Of another the network is found from its tensors, or is `architecture` with the class count and the input channels of
-// the tensors, and the card is find_card()'s. Throws Error: a damaged file, a card that contradicts `architecture`, or
-// the first tensor that does not fit, with both shapes.
+// pytorch_model.bin, pytorch_model.bin.index.json or OpenCLIP's names for them, else its only file of weights. A file
+// with our card is a whole model. Of another the network is found from its tensors, or is `architecture` with the class
+// count and the input channels of the tensors, and the card is find_card()'s. Throws Error: a damaged file, a card that
+// contradicts `architecture`, or the first tensor that does not fit, with both shapes.
 Checkpoint read_checkpoint(const std::filesystem::path& path, std::string_view architecture = {},
                            const TensorFileOptions& options = {});
 
-// Writes atomically. Metadata: the card, and format "pt" without which transformers refuses a file.
+// Writes atomically. Metadata: the card, and format "pt" without which transformers refuses a file. With a card of
+// precision int8 (model/int8_weights.h), whose weights these must be, the weights as integers.
 void write_checkpoint(const std::filesystem::path& path, const Card& card, const WeightStore& weights);
 
 // Writes the model in a layout: a PyTorch file where `path` ends in .pth, .pt or .bin; a folder where it is one or ends
@@ -55,14 +61,7 @@ std::filesystem::path weights_file(const std::filesystem::path& path);
 // A registered network with the class count and the input channels that the tensors of a file tell of.
 ConvNextConfig named_network(const RegistryEntry& named, const ConvNextConfig& inferred);
 
-// The card of a file of weights, and how it was come by.
-struct CheckpointCard {
-  Card card;
-  bool has_card = false;
-  std::map<std::string, std::string> origins;
-  std::vector<std::string> notes;
-};
-// Throws Error as read_checkpoint(), but does not look whether every tensor fits.
+// Throws Error as read_checkpoint(), but looks whether every tensor fits only for a network that `architecture` names.
 CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture);
 
 // Which file --model means: a path that exists (a file, or a folder that holds weights), else a name that is
@@ -70,7 +69,8 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
 // with the places that were tried; when it is the bare name of an architecture, with the files that were published.
 std::filesystem::path find_model_file(std::string_view model, const std::filesystem::path& installed = {});
 
-// The weights in another float type; the values are rounded to nearest even.
+// The weights in another float type; the values are rounded to nearest even. Throws Error naming the first tensor with
+// a NaN or an infinity (kDamaged), or with a number that is beyond the type (kUnsupported).
 WeightStore converted(const WeightStore& weights, DType dtype);
 // "fp32", "fp16", "bf16" for kF32, kF16, kBF16.
 std::string_view precision_name(DType dtype);

@@ -49,15 +49,12 @@ double giga(std::int64_t count) { return static_cast<double>(count) / 1e9; }
 
 }  // namespace
 
-NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
-  NetworkCost cost;
-  std::int64_t macs = 0, norm_elements = 0, head_macs = 0;
-  std::vector<std::int64_t> stage_macs;
+std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
   const std::int64_t input_height = height, input_width = width;
-  std::int64_t block_input = 0;  // elements of the map that the current block's shortcut keeps
-
-  for (const LayerSpec& layer : layer_specs(config)) {
-    const std::int64_t in_elements = height * width * layer.in_channels;
+  std::vector<LayerCost> costs;
+  for (LayerSpec& layer : layer_specs(config)) {
+    LayerCost& cost = costs.emplace_back();
+    cost.in_elements = height * width * layer.in_channels;
     if (layer.kind == LayerKind::kConvolution) {
       height = output_side(height, layer);
       width = output_side(width, layer);
@@ -69,16 +66,31 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
     } else if (layer.kind == LayerKind::kPool) {
       height = width = 1;
     }
-    const std::int64_t out_elements = height * width * layer.out_channels;
-    const std::int64_t layer_params = parameters(layer);
-    const std::int64_t layer_macs = products_a_pixel(layer) * height * width;
-    cost.params += layer_params;
-    macs += layer_macs;
-    if (layer.kind == LayerKind::kNorm) norm_elements += in_elements;
+    cost.height = height;
+    cost.width = width;
+    cost.out_elements = height * width * layer.out_channels;
+    cost.params = parameters(layer);
+    cost.multiply_accumulates = products_a_pixel(layer) * height * width;
+    cost.layer = std::move(layer);
+  }
+  return costs;
+}
+
+NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
+  NetworkCost cost;
+  std::int64_t macs = 0, norm_elements = 0, head_macs = 0;
+  std::vector<std::int64_t> stage_macs;
+  std::int64_t block_input = 0;  // elements of the map that the current block's shortcut keeps
+
+  for (const LayerCost& one : layer_costs(config, height, width)) {
+    const LayerSpec& layer = one.layer;
+    cost.params += one.params;
+    macs += one.multiply_accumulates;
+    if (layer.kind == LayerKind::kNorm) norm_elements += one.in_elements;
 
     if (layer.place == LayerPlace::kHead) {
-      cost.head_params += layer_params;
-      head_macs += layer_macs;
+      cost.head_params += one.params;
+      head_macs += one.multiply_accumulates;
       block_input = 0;
     } else {
       if (static_cast<std::size_t>(layer.stage) == cost.stages.size()) {
@@ -86,20 +98,20 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
         stage_macs.push_back(0);
       }
       StageCost& stage = cost.stages.back();
-      stage.params += layer_params;
-      stage_macs.back() += layer_macs;
+      stage.params += one.params;
+      stage_macs.back() += one.multiply_accumulates;
       stage.dim = layer.out_channels;
-      stage.height = height;
-      stage.width = width;
+      stage.height = one.height;
+      stage.width = one.width;
       if (layer.kind == LayerKind::kAdd) ++stage.depth;
       if (layer.place != LayerPlace::kBlock) {
         block_input = 0;
       } else if (layer.kind == LayerKind::kConvolution) {
-        block_input = in_elements;  // the depthwise convolution opens a block
+        block_input = one.in_elements;  // the depthwise convolution opens a block
       }
     }
     const bool reads_shortcut_itself = layer.place == LayerPlace::kBlock && layer.kind == LayerKind::kConvolution;
-    const std::int64_t live = in_elements + out_elements + (reads_shortcut_itself ? 0 : block_input);
+    const std::int64_t live = one.in_elements + one.out_elements + (reads_shortcut_itself ? 0 : block_input);
     cost.peak_activation_bytes = std::max(cost.peak_activation_bytes, static_cast<std::uint64_t>(live) * sizeof(float));
   }
   for (std::size_t i = 0; i < cost.stages.size(); ++i) cost.stages[i].gmac = giga(stage_macs[i]);

@@ -6,8 +6,24 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/layers.h"
 
 namespace convnext {
+
+// Of one layer, for one picture.
+struct LayerCost {
+  LayerSpec layer;
+  std::int64_t height = 0;  // of the map that it writes
+  std::int64_t width = 0;
+  std::int64_t in_elements = 0;  // of the maps that it reads and writes
+  std::int64_t out_elements = 0;
+  std::int64_t params = 0;
+  std::int64_t multiply_accumulates = 0;  // of convolutions and linears
+};
+
+// In the order of the network. Throws Error (kInvalidArgument) when the input is too small to leave a pixel at the last
+// stage.
+std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width);
 
 struct StageCost {
   int depth = 0;
@@ -31,7 +47,7 @@ struct NetworkCost {
   std::uint64_t peak_activation_bytes = 0;
 };
 
-// Throws Error (kInvalidArgument) when the input is too small to leave a pixel at the last stage.
+// Throws as layer_costs().
 NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width);
 
 }  // namespace convnext

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "convnext/error.h"
+#include "model/int8_weights.h"
 
 namespace convnext {
 
@@ -16,26 +17,31 @@ bool Inspection::is_whole() const {
 
 namespace {
 
-// Calls `step`; what it throws becomes a problem.
+// Calls `step`; what it throws becomes a problem, once.
 template <typename Step>
 void attempt(Inspection& inspection, const Step& step) {
   try {
     step();
   } catch (const Error& error) {
-    inspection.problems.emplace_back(error.what());
+    if (std::ranges::find(inspection.problems, std::string(error.what())) == inspection.problems.end()) {
+      inspection.problems.emplace_back(error.what());
+    }
   }
 }
 
-void inspect_tensors(const TensorFile& file, const RecognizedWeights& weights, Inspection& inspection) {
+// `stored`: the tensors as they lie in the file; those of `file` are as they are read.
+void inspect_tensors(const TensorViews& stored, const TensorFile& file, const RecognizedWeights& weights,
+                     Inspection& inspection) {
   std::map<std::string_view, std::string_view> own_names;
   for (const auto& [own, tensor] : weights.tensors) own_names.emplace(tensor.key, own);
-  for (const auto& [key, view] : file.tensors) {
+  for (const auto& [key, view] : stored) {
     StoredType& type = inspection.types[view.dtype];
     ++type.tensors;
     type.bytes += static_cast<std::uint64_t>(view.count()) * size_of(view.dtype);
     const auto own = own_names.find(key);
+    const auto read = file.tensors.find(key);
     inspection.tensors.push_back({key, own == own_names.end() ? std::string() : std::string(own->second), view.dtype,
-                                  view.shape, tensor_statistics(view)});
+                                  view.shape, tensor_statistics(read == file.tensors.end() ? view : read->second)});
   }
 }
 
@@ -46,15 +52,18 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
   Inspection inspection;
   inspection.path = path;
   TensorFile file;
+  TensorViews stored;
   attempt(inspection, [&] {
     inspection.path = weights_file(path);
     file = open_tensor_file(inspection.path, options);
     inspection.kind = file.kind;
+    stored = file.tensors;
+    restore_int8(file);
   });
   if (!inspection.kind) return inspection;
   const RecognizedWeights weights = recognize(file.tensors);
   if (weights.is_convnext()) inspection.layout = weights.layout;
-  inspect_tensors(file, weights, inspection);
+  inspect_tensors(stored, file, weights, inspection);
   attempt(inspection, [&] {
     inspection.card = card_of(file, weights, architecture_name);
     inspection.misfits = find_misfits(weights, inspection.card->card.network);
@@ -69,8 +78,6 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
     if (!architecture_name.empty()) network = named_network(architecture(architecture_name), network);
     inspection.misfits = find_misfits(weights, network);
   });
-  inspection.problems.erase(std::unique(inspection.problems.begin(), inspection.problems.end()),
-                            inspection.problems.end());
   return inspection;
 }
 

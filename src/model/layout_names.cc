@@ -131,11 +131,13 @@ constexpr NameRow kMmpretrainNames[] = {
     {"head.fc.*", "head.fc.*"},
 };
 
-// mlfoundations/open_clip src/open_clip/timm_model.py: the projection to the common space is the classifier, and has no
-// bias.
+// mlfoundations/open_clip src/open_clip/timm_model.py: timm's network without its classifier, and a projection to the
+// common space, which has no bias, in its place; with timm_proj "" the projection is timm's classifier.
 constexpr NameRow kOpenClipNames[] = {
     {"stem.0.*", "visual.trunk.stem.0.*"},
     {"stem.1.*", "visual.trunk.stem.1.*"},
+    {"stem.2.*", "visual.trunk.stem.2.*"},
+    {"stem.3.*", "visual.trunk.stem.3.*"},
     {"stages.{s}.downsample.0.*", "visual.trunk.stages.{s}.downsample.0.*"},
     {"stages.{s}.downsample.1.*", "visual.trunk.stages.{s}.downsample.1.*"},
     {"stages.{s}.blocks.{b}.conv_dw.*", "visual.trunk.stages.{s}.blocks.{b}.conv_dw.*"},
@@ -144,8 +146,10 @@ constexpr NameRow kOpenClipNames[] = {
     {"stages.{s}.blocks.{b}.mlp.grn.*", "visual.trunk.stages.{s}.blocks.{b}.mlp.grn.*"},
     {"stages.{s}.blocks.{b}.mlp.fc2.*", "visual.trunk.stages.{s}.blocks.{b}.mlp.fc2.*"},
     {"stages.{s}.blocks.{b}.gamma", "visual.trunk.stages.{s}.blocks.{b}.gamma"},
+    {"norm_pre.*", "visual.trunk.norm_pre.*"},
     {"head.norm.*", "visual.trunk.head.norm.*"},
     {"head.fc.*", "visual.head.proj.*"},
+    {"head.fc.*", "visual.trunk.head.fc.*"},
     {"head.pre_logits.fc.*", "visual.head.mlp.fc1.*"},
     {"head.fc.*", "visual.head.mlp.fc2.*"},
 };

@@ -132,41 +132,6 @@ std::size_t count_known(WeightLayout layout, const TensorViews& file) {
       std::ranges::count_if(file, [layout](const auto& entry) { return own_name(layout, entry.first).has_value(); }));
 }
 
-// What a layout's library has no network for. A network that it would build, but that computes something else there,
-// counts; one whose shapes it would refuse does not, for whoever loads it finds out.
-void require_expressible(const ConvNextConfig& config, WrittenLayout layout) {
-  constexpr double kTheirEps = 1e-6;
-  const bool hf = layout == WrittenLayout::kHf, fb = layout == WrittenLayout::kFb,
-             torchvision = layout == WrittenLayout::kTorchvision, timm = layout == WrittenLayout::kTimm;
-  const auto refuse_if = [layout](bool violated, const std::string& what) {
-    if (!violated) return;
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("the layout '{}' cannot say this network: it has {}; --layout own holds every network",
-                            name_of(layout), what));
-  };
-  refuse_if((timm || torchvision || hf) && !config.stem_norm, "a stem without norm (an isotropic network)");
-  if (layout == WrittenLayout::kOwn) return;
-  refuse_if(timm && config.head_eps() != config.norm_eps,
-            fmt::format("eps {} in its head and {} elsewhere", config.head_eps(), config.norm_eps));
-  // timm then reduces the map once more before the first stage.
-  refuse_if(timm && config.stem == Stem::kPatch && config.patch_size == 2, "patches of 2x2");
-  if (timm) return;
-  refuse_if(config.stem != Stem::kPatch, fmt::format("the stem '{}'", name_of(config.stem)));
-  refuse_if(config.norm != Norm::kLayerNorm, fmt::format("the norm '{}'", name_of(config.norm)));
-  refuse_if(config.head != Head::kPoolNorm, fmt::format("the head '{}'", name_of(config.head)));
-  refuse_if(torchvision && config.grn, "global response normalisation (ConvNeXt V2)");
-  refuse_if(config.grn && config.layer_scale, "layer scale beside global response normalisation");
-  refuse_if(torchvision && !config.layer_scale, "no layer scale");
-  refuse_if(torchvision && config.classes == 0, "no classifier");
-  refuse_if(config.norm_eps != kTheirEps, fmt::format("norms with eps {}, not {}", config.norm_eps, kTheirEps));
-  refuse_if((fb || torchvision) && config.head_eps() != kTheirEps,
-            fmt::format("a final norm with eps {}, not {}", config.head_eps(), kTheirEps));
-  refuse_if((fb || torchvision) && config.activation != Activation::kGelu,
-            fmt::format("the activation '{}'", name_of(config.activation)));
-  // The authors' isotropic class has one stage; their other class a norm in the stem.
-  refuse_if(fb && !config.stem_norm && config.stages() > 1, "several stages and no norm in the stem");
-}
-
 WeightLayout layout_of(WrittenLayout layout, const Card& card) {
   const auto& config = std::get<ConvNextConfig>(card.network);
   switch (layout) {
@@ -180,9 +145,7 @@ WeightLayout layout_of(WrittenLayout layout, const Card& card) {
     case WrittenLayout::kHf:
       break;
   }
-  const RegistryEntry* entry = find_architecture(card.architecture);
-  const bool dinov3 = entry && entry->family == Family::kDinov3ConvNext && config.classes == 0;
-  return dinov3 ? WeightLayout::kHfDinov3 : WeightLayout::kHf;
+  return is_dinov3(card) ? WeightLayout::kHfDinov3 : WeightLayout::kHf;
 }
 
 Shape shape_in(TensorForm form, const Shape& own) {
@@ -321,9 +284,57 @@ WrittenLayout written_layout_from_name(std::string_view name) {
   return find_value(kWrittenLayouts, name, "layout of weights");
 }
 
+bool is_dinov3(const Card& card) {
+  const RegistryEntry* entry = find_architecture(card.architecture);
+  return entry && entry->family == Family::kDinov3ConvNext && class_count(card.network) == 0;
+}
+
+// A network that the library would build, but that computes something else there, counts; one whose shapes it would
+// refuse does not, for whoever loads it finds out, unless its config.json could not even be written.
+void require_expressible(const Card& card, WrittenLayout layout) {
+  const auto& config = std::get<ConvNextConfig>(card.network);
+  const bool hf = layout == WrittenLayout::kHf, fb = layout == WrittenLayout::kFb,
+             torchvision = layout == WrittenLayout::kTorchvision, timm = layout == WrittenLayout::kTimm,
+             hf_dinov3 = hf && is_dinov3(card);
+  const auto refuse_if = [&card, layout, hf](bool violated, const std::string& what) {
+    if (!violated) return;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the layout '{}'{} cannot say this {}: it has {}; --layout own holds every network",
+                            name_of(layout), hf ? " of transformers" : "", card.architecture, what));
+  };
+  refuse_if((timm || torchvision || hf) && !config.stem_norm, "a stem without norm (an isotropic network)");
+  if (layout == WrittenLayout::kOwn) return;
+  refuse_if(timm && config.head_eps() != config.norm_eps,
+            fmt::format("eps {} in its head and {} elsewhere", config.head_eps(), config.norm_eps));
+  // timm then reduces the map once more before the first stage.
+  refuse_if(timm && config.stem == Stem::kPatch && config.patch_size == 2, "patches of 2x2");
+  if (timm) return;
+  refuse_if(config.stem != Stem::kPatch, fmt::format("the stem '{}'", name_of(config.stem)));
+  refuse_if(config.norm != Norm::kLayerNorm, fmt::format("the norm '{}', not LayerNorm", name_of(config.norm)));
+  refuse_if(config.head != Head::kPoolNorm, fmt::format("the head '{}'", name_of(config.head)));
+  refuse_if(hf && std::ranges::any_of(config.kernel_sizes, [](int kernel) { return kernel != 7; }),
+            fmt::format("kernels of {} a side, not all 7x7", fmt::join(config.kernel_sizes, ",")));
+  refuse_if(torchvision && config.grn, "global response normalisation (ConvNeXt V2)");
+  refuse_if(config.grn && config.layer_scale, "layer scale beside global response normalisation");
+  refuse_if(hf_dinov3 && config.grn, "global response normalisation, and DINOv3's have none");
+  refuse_if(hf_dinov3 && config.patch_size != 4, fmt::format("patches of {}, and DINOv3's are 4", config.patch_size));
+  refuse_if(torchvision && !config.layer_scale, "no layer scale");
+  refuse_if(torchvision && config.classes == 0, "no classifier");
+  refuse_if(hf_dinov3 && config.head_eps() != config.norm_eps,
+            fmt::format("eps {} in its head and {} elsewhere", config.head_eps(), config.norm_eps));
+  refuse_if(!hf_dinov3 && config.norm_eps != kFixedNormEps,
+            fmt::format("norms with eps {}, not {}", config.norm_eps, kFixedNormEps));
+  refuse_if((fb || torchvision) && config.head_eps() != kFixedNormEps,
+            fmt::format("a final norm with eps {}, not {}", config.head_eps(), kFixedNormEps));
+  refuse_if((fb || torchvision) && config.activation != Activation::kGelu,
+            fmt::format("the activation '{}'", name_of(config.activation)));
+  // The authors' isotropic class has one stage; their other class a norm in the stem.
+  refuse_if(fb && !config.stem_norm && config.stages() > 1, "several stages and no norm in the stem");
+}
+
 TensorViews export_weights(const WeightStore& weights, const Card& card, WrittenLayout layout) {
   const auto& config = std::get<ConvNextConfig>(card.network);
-  require_expressible(config, layout);
+  require_expressible(card, layout);
   const WeightLayout names = layout_of(layout, card);
   // Hugging Face's classes with a classifier hold the rest under the family's name.
   const std::string prefix = names != WeightLayout::kHf || config.classes == 0 ? ""

@@ -77,8 +77,19 @@ std::string_view name_of(WrittenLayout layout);
 // Throws Error (kInvalidArgument) with the names there are.
 WrittenLayout written_layout_from_name(std::string_view name);
 
-// The weights by the names and in the shapes that the layout has for them; views of the same memory. Throws Error
-// (kUnsupported) with what the layout's library has no network for, or would compute otherwise without a word.
+// What the code of the authors, torchvision and transformers gives all norms (but transformers' last), whatever a file
+// says.
+inline constexpr double kFixedNormEps = 1e-6;
+
+// Whether transformers' class for it is DINOv3's, which has no classifier.
+bool is_dinov3(const Card& card);
+
+// Throws Error (kUnsupported) with what the layout's library has no network for, or would compute otherwise without a
+// word.
+void require_expressible(const Card& card, WrittenLayout layout);
+
+// The weights by the names and in the shapes that the layout has for them; views of the same memory. Throws as
+// require_expressible().
 TensorViews export_weights(const WeightStore& weights, const Card& card, WrittenLayout layout);
 
 }  // namespace convnext

@@ -8,6 +8,7 @@
 #include "convnext/error.h"
 #include "model/layouts.h"
 #include "model/registry.h"
+#include "model/tensors.h"
 
 namespace convnext {
 namespace {
@@ -152,15 +153,8 @@ class Inference {
 const ConvNextConfig* registered_with_tensors_of(const ConvNextConfig& config, bool compare_conv_mlp) {
   for (const RegistryEntry& entry : registry()) {
     const auto& network = std::get<ConvNextConfig>(entry.network);
-    ConvNextConfig like = network;
-    like.classes = config.classes;
-    like.input_channels = config.input_channels;
-    like.norm_eps = config.norm_eps;
-    like.head_norm_eps = config.head_norm_eps;
-    like.activation = config.activation;
-    if (!compare_conv_mlp) like.conv_mlp = config.conv_mlp;
-    if ((like.norm == Norm::kLayerNorm) == (config.norm == Norm::kLayerNorm)) like.norm = config.norm;
-    if (like == config) return &network;
+    if (compare_conv_mlp && network.conv_mlp != config.conv_mlp) continue;
+    if (have_same_tensors(network, config)) return &network;
   }
   return nullptr;
 }

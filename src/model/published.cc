@@ -103,6 +103,22 @@ std::string plain(std::string_view name) {
 // "convnext-tiny-224" of "facebook/convnext-tiny-224".
 std::string_view without_owner(std::string_view repository) { return repository.substr(repository.find('/') + 1); }
 
+// timm's names of before 2023 had no tags: "convnext_tiny_384_in22ft1k".
+struct OldEnding {
+  std::string_view ending;
+  std::string_view tag;
+};
+constexpr OldEnding kOldEndings[] = {{"_384_in22ft1k", "fb_in22k_ft_in1k_384"},  // before the one that it ends in
+                                     {"_in22ft1k", "fb_in22k_ft_in1k"},
+                                     {"_in22k", "fb_in22k"}};
+
+const PublishedWeights* of_old_name(std::string_view name) {
+  for (const OldEnding& old : kOldEndings) {
+    if (name.ends_with(old.ending)) return find_published(name.substr(0, name.size() - old.ending.size()), old.tag);
+  }
+  return nullptr;
+}
+
 struct DataSet {
   std::string_view in_tag;
   std::string_view name;
@@ -141,7 +157,7 @@ const PublishedWeights* published_named(std::string_view name) {
     return wanted == plain(weights.name) || wanted == plain(weights.file) ||
            wanted == plain(without_owner(weights.repository));
   });
-  return found == published_weights().end() ? nullptr : &*found;
+  return found == published_weights().end() ? of_old_name(wanted) : &*found;
 }
 
 std::string training_data(const PublishedWeights& weights) {

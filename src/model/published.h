@@ -37,8 +37,9 @@ const std::vector<PublishedWeights>& published_weights();
 // Null when there is none of that architecture and tag.
 const PublishedWeights* find_published(std::string_view architecture, std::string_view tag);
 
-// The row that a file's or a folder's name stands for: timm's name, the file's or the repository's, whatever the case
-// and the extension; a dot, a dash and an underscore are the same. Null when it is none of them.
+// The row that a file's or a folder's name stands for: timm's name, now or before 2023 ("convnext_tiny_in22ft1k"), the
+// file's or the repository's, whatever the case and the extension; a dot, a dash and an underscore are the same. Null
+// when it is none of them.
 const PublishedWeights* published_named(std::string_view name);
 
 // What it was trained on, in order: "ImageNet-22K, ImageNet-1K".

@@ -64,7 +64,34 @@ TensorStatistics over(const ConstTensorView& tensor) {
   return over<Element>(tensor, [](Element element) { return static_cast<double>(element); });
 }
 
+// Infinities and NaNs have all bits of the exponent set.
+template <typename Bits>
+bool is_finite(const ConstTensorView& tensor, Bits exponent) {
+  const auto count = static_cast<std::size_t>(tensor.count());
+  for (std::size_t i = 0; i < count; ++i) {
+    Bits element;
+    std::memcpy(&element, tensor.data + i * sizeof element, sizeof element);
+    if ((element & exponent) == exponent) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool is_finite(const ConstTensorView& tensor) {
+  switch (tensor.dtype) {
+    case DType::kF16:
+      return is_finite<std::uint16_t>(tensor, 0x7c00);
+    case DType::kBF16:
+      return is_finite<std::uint16_t>(tensor, 0x7f80);
+    case DType::kF32:
+      return is_finite<std::uint32_t>(tensor, 0x7f800000);
+    case DType::kF64:
+      return is_finite<std::uint64_t>(tensor, 0x7ff0000000000000);
+    default:
+      return true;  // integers
+  }
+}
 
 TensorStatistics tensor_statistics(const ConstTensorView& tensor) {
   switch (tensor.dtype) {

@@ -23,4 +23,7 @@ struct TensorStatistics {
 // Of elements of any type, unaligned too; booleans are 0 and 1.
 TensorStatistics tensor_statistics(const ConstTensorView& tensor);
 
+// Whether no element is a NaN or an infinity: what all_finite() says, and much faster to tell.
+bool is_finite(const ConstTensorView& tensor);
+
 }  // namespace convnext

@@ -48,6 +48,18 @@ std::vector<TensorSpec> tensor_specs(const NetworkConfig& config) {
   return specs;
 }
 
+bool have_same_tensors(const ConvNextConfig& a, const ConvNextConfig& b) {
+  ConvNextConfig like_b = a;
+  like_b.classes = b.classes;
+  like_b.input_channels = b.input_channels;
+  like_b.norm_eps = b.norm_eps;
+  like_b.head_norm_eps = b.head_norm_eps;
+  like_b.activation = b.activation;
+  like_b.conv_mlp = b.conv_mlp;
+  if (a.norm != Norm::kLayerNorm && b.norm != Norm::kLayerNorm) like_b.norm = b.norm;
+  return like_b == b;
+}
+
 std::int64_t fan_in(const Shape& shape) { return element_count(Shape(shape.begin() + 1, shape.end())); }
 
 }  // namespace convnext

@@ -7,7 +7,7 @@
 #include "convnext/error.h"
 #include "core/decimal.h"
 #include "model/card_sources.h"
-#include "model/registry.h"
+#include "model/layouts.h"
 #include "model/transformers_processor.h"
 
 namespace convnext {
@@ -15,14 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double kFixedEps = 1e-6;  // of all norms but the last
-
 std::string as_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
-
-[[noreturn]] void refuse(const Card& card, std::string_view why) {
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("transformers has no network like this {}: {}", card.architecture, why));
-}
 
 std::string_view transformers_activation(Activation activation) {
   return activation == Activation::kGeluTanh ? "gelu_pytorch_tanh" : name_of(activation);
@@ -35,24 +28,12 @@ int pillow_number(Interpolation interpolation) {
 }  // namespace
 
 std::string transformers_config_json(const Card& card) {
+  require_expressible(card, WrittenLayout::kHf);
   const auto& network = std::get<ConvNextConfig>(card.network);
-  const bool is_dinov3 = architecture(card.architecture).family == Family::kDinov3ConvNext && network.classes == 0;
-  if (network.stem != Stem::kPatch || !network.stem_norm)
-    refuse(card, "its stem is a convolution of patches and a norm");
-  if (network.norm != Norm::kLayerNorm) refuse(card, "its norms are LayerNorm");
-  if (network.head != Head::kPoolNorm) refuse(card, "its head is a pool, a norm and a classifier");
-  if (std::ranges::any_of(network.kernel_sizes, [](int kernel) { return kernel != 7; })) {
-    refuse(card, "its depthwise kernels are 7x7");
-  }
-  if (network.grn && network.layer_scale) refuse(card, "response norms exclude layer scales");
-  if (is_dinov3 && (network.patch_size != 4 || network.grn))
-    refuse(card, "DINOv3's has patches of 4 and no response norms");
-  if (is_dinov3 ? network.head_eps() != network.norm_eps : network.norm_eps != kFixedEps) {
-    refuse(card, fmt::format("the eps of its norms is fixed, and this is {}", network.norm_eps));
-  }
+  const bool dinov3 = is_dinov3(card);
 
-  const std::string kind = is_dinov3 ? "DINOv3ConvNext" : network.grn ? "ConvNextV2" : "ConvNext";
-  const std::string type = is_dinov3 ? "dinov3_convnext" : network.grn ? "convnextv2" : "convnext";
+  const std::string kind = dinov3 ? "DINOv3ConvNext" : network.grn ? "ConvNextV2" : "ConvNext";
+  const std::string type = dinov3 ? "dinov3_convnext" : network.grn ? "convnextv2" : "convnext";
   Json config = {
       {"architectures", {kind + (network.classes > 0 ? "ForImageClassification" : "Model")}},
       {"model_type", type},
@@ -65,7 +46,7 @@ std::string transformers_config_json(const Card& card) {
       {"drop_path_rate", 0.0},
       {"initializer_range", 0.02},
   };
-  if (!is_dinov3) {
+  if (!dinov3) {
     config["patch_size"] = network.patch_size;
     config["num_stages"] = network.stages();
   }
