@@ -4,11 +4,16 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,59 +22,20 @@
 #include "convnext/error.h"
 #include "engine/backend.h"
 #include "engine/network.h"
+#include "kernels/aligned_floats.h"
+#include "model/checkpoint.h"
 #include "model/formula.h"
 #include "model/registry.h"
 #include "tests/allocations.h"
+#include "tests/engine_runs.h"
 #include "tests/expect_error.h"
+#include "tests/temporary_folder.h"
 #include "tests/tensor_compare.h"
 
 namespace convnext {
 namespace {
 
 using testing::ElementsAre;
-
-struct Results {
-  Tensor logits;
-  Tensor pooled;
-  std::vector<Tensor> stages;
-  OutputViews views;
-
-  Results(const NetworkConfig& config, const Shape& input) {
-    const OutputShapes shapes = output_shapes(config, input[0], input[2], input[3]);
-    logits = Tensor::zeros(shapes.logits);
-    pooled = Tensor::zeros(shapes.pooled);
-    for (const Shape& shape : shapes.stages) stages.push_back(Tensor::zeros(shape));
-    views.logits = logits.view();
-    views.pooled = pooled.view();
-    for (Tensor& stage : stages) views.stages.push_back(stage.view(Layout::kNchw));
-  }
-};
-
-ConstTensorView as_input(const Tensor& tensor) { return tensor.view(Layout::kNchw); }
-
-Results run(const Executable& executable, const NetworkConfig& config, const Tensor& input,
-            ThreadPool* pool = nullptr) {
-  Results results(config, input.shape());
-  Workspace workspace;
-  workspace.pool = pool;
-  executable.run(as_input(input), results.views, workspace);
-  return results;
-}
-
-std::vector<std::string> fast_isas() {
-  std::vector<std::string> isas = available_isas();
-  isas.pop_back();
-  return isas;
-}
-
-ConvNextConfig small_network() {
-  ConvNextConfig config;
-  config.depths = {1, 2, 1};
-  config.dims = {20, 36, 52};
-  config.kernel_sizes = {7, 5, 3};
-  config.classes = 7;
-  return config;
-}
 
 void expect_same(const Results& actual, const Results& expected, const TensorBounds& bounds = {}) {
   EXPECT_TRUE(tensors_close(actual.logits, expected.logits, bounds)) << "logits";
@@ -203,13 +169,6 @@ TEST_P(FreeNetworks, RunAsTheReferenceDoes) { expect_agreement(GetParam().config
 
 // ---- what else an executable promises
 
-ConvNextConfig with_grn() {
-  ConvNextConfig config = small_network();
-  config.grn = true;
-  config.layer_scale = false;
-  return config;
-}
-
 class FastBackend : public testing::TestWithParam<std::string> {
  protected:
   std::unique_ptr<Executable> compile(const NetworkConfig& config) const {
@@ -262,30 +221,134 @@ TEST_P(FastBackend, GivesAPictureTheSameBitsInAnyBatch) {
   }
 }
 
+// The counter of the next test sees every way to memory that there is.
+TEST(Allocations, AreCounted) {
+  long before = allocation_count();
+  const auto counted = [&before] { return allocation_count() > std::exchange(before, allocation_count()); };
+  auto number = std::make_unique<int>(1);
+  EXPECT_TRUE(counted()) << "new";
+  number.reset();
+  EXPECT_FALSE(counted()) << "delete";
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  void* aligned = nullptr;
+  ASSERT_EQ(posix_memalign(&aligned, 64, 100), 0);
+  EXPECT_TRUE(counted()) << "posix_memalign";
+  std::free(aligned);
+  const AlignedFloats large(std::size_t{1} << 20);
+  EXPECT_TRUE(counted()) << "mmap";
+#endif
+}
+
 TEST_P(FastBackend, AllocatesNothingAfterTheFirstRunAtAShape) {
+  ConvNextConfig overlapping = small_network();
+  overlapping.stem = Stem::kOverlapAct;
+  overlapping.head = Head::kMlp;
+  overlapping.head_hidden = 45;
+  ThreadPool pool(3);
+  for (const ConvNextConfig& config : {small_network(), with_grn(), overlapping}) {
+    const auto executable = compile(config);
+    for (ThreadPool* const threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
+      Workspace workspace;
+      workspace.pool = threads;
+      for (const std::int64_t pictures : {1, 2, 5}) {
+        SCOPED_TRACE(fmt::format("{} pictures{}", pictures, threads == nullptr ? "" : " on 3 threads"));
+        const Tensor input = formula_input("input", {pictures, 3, 64, 72}, 1);
+        const ConstTensorView view = as_input(input);
+        Results results(config, input.shape());
+        OutputViews logits, pooled, stages;
+        logits.logits = results.views.logits;
+        pooled.pooled = results.views.pooled;
+        stages.stages = results.views.stages;
+        executable->run(view, results.views, workspace);
+        for (const OutputViews& outputs : {results.views, logits, pooled, stages, OutputViews()}) {
+          const long before = allocation_count();
+          executable->run(view, outputs, workspace);
+          EXPECT_EQ(allocation_count() - before, 0);
+        }
+      }
+    }
+  }
+}
+
+// Nor at a smaller shape: the memory of the larger is enough for both.
+TEST_P(FastBackend, AllocatesNothingForASmallerShapeAfterALargerOne) {
   for (const ConvNextConfig& config : {small_network(), with_grn()}) {
     const auto executable = compile(config);
     ThreadPool pool(2);
     Workspace workspace;
     workspace.pool = &pool;
-    const Tensor input = formula_input("input", {2, 3, 64, 64}, 1);
-    const Tensor larger = formula_input("input", {3, 3, 80, 96}, 1);
-    const ConstTensorView view = as_input(input);
-    Results results(config, input.shape());
-    executable->run(view, results.views, workspace);
+    const Tensor small = formula_input("input", {2, 3, 64, 64}, 1);
+    const Tensor large = formula_input("input", {3, 3, 80, 96}, 1);
+    const ConstTensorView small_view = as_input(small), large_view = as_input(large);
+    Results small_results(config, small.shape()), large_results(config, large.shape());
+    executable->run(small_view, small_results.views, workspace);
+    executable->run(large_view, large_results.views, workspace);
     const long before = allocation_count();
-    for (int i = 0; i < 3; ++i) executable->run(view, results.views, workspace);
+    executable->run(large_view, large_results.views, workspace);
+    executable->run(small_view, small_results.views, workspace);
     EXPECT_EQ(allocation_count() - before, 0);
-
-    // Nor after a larger one, whose memory is enough for both.
-    const ConstTensorView larger_view = as_input(larger);
-    Results larger_results(config, larger.shape());
-    executable->run(larger_view, larger_results.views, workspace);
-    const long after = allocation_count();
-    executable->run(larger_view, larger_results.views, workspace);
-    executable->run(view, results.views, workspace);
-    EXPECT_EQ(allocation_count() - after, 0);
   }
+}
+
+std::size_t threads_of_this_process() {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
+}
+
+TEST_P(FastBackend, UsesThePoolThatItIsGivenAndMakesNoOtherThread) {
+  const ConvNextConfig config = with_grn();
+  const Tensor input = formula_input("input", {3, 3, 64, 64}, 1);
+  const ConstTensorView view = as_input(input);
+  Results results(config, input.shape());
+  const std::size_t alone = threads_of_this_process();
+  const auto executable = compile(config);
+  EXPECT_EQ(threads_of_this_process(), alone) << "after compiling";
+
+  ThreadPool pool(3);
+  Workspace workspace;
+  workspace.pool = &pool;
+  std::atomic<bool> stopped = false;
+  std::atomic<std::size_t> most = 0;
+  std::atomic<int> looks = 0;
+  std::thread watcher([&] {
+    for (; !stopped; ++looks) most = std::max(most.load(), threads_of_this_process());
+  });
+  for (int run = 0; run < 20 || looks < 20; ++run) executable->run(view, results.views, workspace);
+  stopped = true;
+  watcher.join();
+  EXPECT_EQ(most, alone + 2 + 1) << "the pool's and the one that watches";
+
+  // That it is this pool which works: it refuses to be called by a task of its own.
+  EXPECT_THROW(pool.run(1, [&](int, int) { executable->run(view, results.views, workspace); }), std::logic_error);
+}
+
+// Packed from a mapped file, the weights are in memory once: the file's pages are given back one by one.
+TEST_P(FastBackend, PackingGivesTheFilesMemoryBack) {
+  const auto resident_of_files = [] {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("RssFile:")) return std::stol(line.substr(8)) << 10;
+    }
+    return 0L;
+  };
+  const TemporaryFolder folder;
+  Card card;
+  card.architecture = "convnext_atto";
+  card.network = architecture(card.architecture).network;
+  card.preprocessing = architecture(card.architecture).preprocessing;
+  write_checkpoint(folder / "atto.safetensors", card, formula_weights(card.network, 1));
+  const Checkpoint checkpoint = read_checkpoint(folder / "atto.safetensors");
+  const std::unique_ptr<Backend> backend = make_cpu_backend(GetParam());
+  const auto warm = compile(small_network());  // the code's own pages
+  const long before = resident_of_files();
+  ASSERT_GT(before, 0);
+  const auto executable = backend->compile(checkpoint.card.network, checkpoint.weights, Precision::kFp32);
+  EXPECT_LT(resident_of_files() - before, long{2} << 20);
+  EXPECT_GT(checkpoint.weights.bytes(), std::uint64_t{14} << 20);
+
+  // They can be read once more, from the file.
+  const auto again = backend->compile(checkpoint.card.network, checkpoint.weights, Precision::kFp32);
+  const Tensor input = formula_input("input", {1, 3, 64, 64}, 1);
+  expect_same(run(*again, card.network, input), run(*executable, card.network, input), {.relative = 0, .largest = 0});
 }
 
 TEST_P(FastBackend, RunsFromManyThreadsAtOnce) {
@@ -369,12 +432,12 @@ class AnyBackend : public testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Isas, AnyBackend, testing::ValuesIn(available_isas()),
                          [](const auto& test) { return test.param; });
 
-TEST_P(AnyBackend, SaysWhichPrecisionItHas) {
+TEST(ReferenceBackend, SaysWhichPrecisionItHas) {
   const NetworkConfig config = small_network();
   const WeightStore weights = formula_weights(config, 1);
   for (const Precision precision : {Precision::kBf16, Precision::kInt8}) {
-    expect_error(ErrorCode::kUnsupported, {std::string(name_of(precision)), "fp32", GetParam()},
-                 [&] { backend()->compile(config, weights, precision); });
+    expect_error(ErrorCode::kUnsupported, {std::string(name_of(precision)), "fp32", "scalar"},
+                 [&] { make_reference_backend()->compile(config, weights, precision); });
   }
 }
 
@@ -509,11 +572,27 @@ TEST(IsaChoice, IsTheBestWithoutAWish) {
   EXPECT_EQ(make_cpu_backend()->name(), available_isas().front());
 }
 
+// By the name, and by the bits: two instruction sets add in different orders, so that their results tell them apart. In
+// fp32 avx512_bf16 is avx512.
 TEST(IsaChoice, TheVariableTakesEffectAndTheArgumentGoesFirst) {
+  const NetworkConfig config = small_network();
+  const WeightStore weights = formula_weights(config, 1);
+  const Tensor input = formula_input("input", {1, 3, 40, 40}, 1);
+  const auto map_of = [&](const Backend& backend) {
+    return run(*backend.compile(config, weights, Precision::kFp32), config, input).stages.back();
+  };
+  const auto code = [](const std::string& isa) { return isa.substr(0, isa.find('_')); };
   for (const std::string& isa : available_isas()) {
-    const IsaVariable variable(isa.c_str());
-    EXPECT_EQ(make_cpu_backend()->name(), isa);
-    for (const std::string& argument : available_isas()) EXPECT_EQ(make_cpu_backend(argument)->name(), argument);
+    const Tensor own = map_of(*make_cpu_backend(isa));
+    for (const std::string& other : available_isas()) {
+      SCOPED_TRACE(isa + ", CONVNEXT_ISA=" + other);
+      const IsaVariable variable(other.c_str());
+      EXPECT_EQ(make_cpu_backend()->name(), other);
+      EXPECT_EQ(make_cpu_backend(isa)->name(), isa);
+      EXPECT_EQ(bool(tensors_close(map_of(*make_cpu_backend()), own, {.relative = 0, .largest = 0})),
+                code(other) == code(isa));
+      EXPECT_TRUE(tensors_close(map_of(*make_cpu_backend(isa)), own, {.relative = 0, .largest = 0}));
+    }
   }
 }
 
@@ -528,22 +607,6 @@ TEST(IsaChoice, WhatIsNotThereIsAnErrorThatListsWhatIs) {
     expect_error(ErrorCode::kUnsupported, {"'" + name + "'", "scalar"}, [&] { make_cpu_backend(name); });
     const IsaVariable variable(name.c_str());
     expect_error(ErrorCode::kUnsupported, {"CONVNEXT_ISA", available_isas().front()}, [] { make_cpu_backend(); });
-  }
-}
-
-// Two instruction sets add in different ways: that their last bits differ shows that both were run.
-TEST(IsaChoice, TwoBackendsOfOneProcessRunDifferentCode) {
-  const NetworkConfig config = small_network();
-  const WeightStore weights = formula_weights(config, 1);
-  const Tensor input = formula_input("input", {1, 3, 40, 40}, 1);
-  const std::vector<std::string> isas = available_isas();
-  for (std::size_t i = 0; i + 1 < isas.size(); ++i) {
-    const auto first = make_cpu_backend(isas[i])->compile(config, weights, Precision::kFp32);
-    const auto second = make_cpu_backend(isas[i + 1])->compile(config, weights, Precision::kFp32);
-    const Results a = run(*first, config, input);
-    const Results b = run(*second, config, input);
-    EXPECT_FALSE(tensors_close(a.stages.back(), b.stages.back(), {.relative = 0, .largest = 0}))
-        << isas[i] << " and " << isas[i + 1];
   }
 }
 

@@ -1,11 +1,14 @@
 #include "core/arena.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 
 namespace convnext {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kSmallestBlock = std::size_t{1} << 16;  // many small takes share a block from the first call on
 
 }  // namespace
@@ -26,8 +29,12 @@ std::byte* Arena::take_bytes(std::size_t bytes) {
 void Arena::add_block(std::size_t bytes) {
   blocks_.reserve(blocks_.size() + 1);  // the block has an owner from the moment it exists
   blocks_.push_back({});
-  blocks_.back().data.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t(kAlignment))));
+  const std::size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  auto* const data = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(alignment)));
+  blocks_.back().data = {data, Free(alignment)};
   blocks_.back().size = bytes;
+  // A wish: most of the first call at a shape would go to faults of ordinary pages.
+  if (bytes >= kHugePage) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 }
 
 void Arena::reset() {

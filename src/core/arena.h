@@ -30,7 +30,10 @@ class Arena {
 
  private:
   struct Free {
-    void operator()(std::byte* data) const { ::operator delete(data, std::align_val_t(64)); }
+    Free() : alignment(0) {}
+    explicit Free(std::size_t of_block) : alignment(of_block) {}
+    void operator()(std::byte* data) const { ::operator delete(data, std::align_val_t(alignment)); }
+    std::size_t alignment;
   };
   struct Block {
     std::unique_ptr<std::byte, Free> data;

@@ -1,10 +1,14 @@
 // The network on SIMD kernels and threads.
 //
 // Maps are NHWC with padded channels (kernels/padding.h). A batch is one long list of pixels, and the unit of work is a
-// tile of consecutive ones: it goes depthwise -> norm -> linear -> activation -> linear -> residual while its hidden
-// activation, four times as wide, stays in the second-level cache. The neighbourhood of the depthwise convolution makes
-// a block read one map and write another. Global response normalisation needs the hidden map of the whole picture, so
-// with it a block is two passes over the tiles, and the hidden map goes to memory between them.
+// tile of consecutive ones: it goes depthwise -> norm -> linear -> activation -> linear -> residual without leaving the
+// second-level cache. Its hidden activation, four times as wide, is made and used up a slice of channels at a time, so
+// that a tile may have many pixels: all weights pass by for each tile. The neighbourhood of the depthwise convolution
+// makes a block read one map and write another.
+//
+// In two cases the hidden map goes to memory, and a block is several passes: with global response normalisation, which
+// needs the whole picture's; and where there are too few pixels for all threads, as in the last stage of one picture,
+// so that the threads share out the channels instead.
 //
 // An output never depends on which tile or thread computed it: neither the number of threads nor the other pictures of
 // a batch change a bit.
@@ -22,9 +26,11 @@
 #include "engine/backend.h"
 #include "engine/cpu_network.h"
 #include "engine/network.h"
+#include "engine/profile.h"
 #include "kernels/layout.h"
 #include "kernels/padding.h"
 #include "kernels/pool.h"
+#include "kernels/quantize.h"
 
 namespace convnext {
 namespace {
@@ -33,26 +39,26 @@ using namespace cpu;
 
 // Scratch of a tile: what of a core's second-level cache the weights that pass through it leave.
 constexpr std::ptrdiff_t kTileFloats = 384 * 1024 / std::ptrdiff_t{sizeof(float)};
+// A slice of the hidden channels: a multiple of the panels of every instruction set.
+constexpr int kHiddenSlice = 384;
 // A group, the pictures of a batch that are run together, is as large as keeps its maps below this.
 constexpr std::ptrdiff_t kGroupFloats = 256 * 1024 * 1024 / std::ptrdiff_t{sizeof(float)};
+// Below so many pixels a thread, threads share out channels: the same weights would pass by for each of them.
+constexpr std::int64_t kFewPixels = 64;
 
 struct Kernels {
   explicit Kernels(Isa isa)
       : depthwise(depthwise_for(isa)),
         norm(norm_for(isa)),
+        quantize(quantize_for(isa)),
         linear(linear_for(isa)),
         grn_sums(grn_sums_for(isa)),
         grn_apply(grn_apply_for(isa)),
         average_pool(average_pool_for(isa)) {}
 
-  // All columns of a linear.
-  void multiply(const PackedLinear& op, std::int64_t rows, const float* in, std::ptrdiff_t in_stride, float* out,
-                std::ptrdiff_t out_stride, Epilogue epilogue, const float* residual = nullptr) const {
-    linear(op, {rows, in, in_stride, out, out_stride, epilogue, residual, 0, op.panels()});
-  }
-
   DepthwiseFunction depthwise;
   NormFunction norm;
+  QuantizeFunction quantize;
   LinearFunction linear;
   GrnSumsFunction grn_sums;
   GrnApplyFunction grn_apply;
@@ -62,26 +68,65 @@ struct Kernels {
 // Pixels of a tile that needs `floats` of scratch a pixel.
 std::int64_t tile_pixels(std::ptrdiff_t floats) { return std::max<std::int64_t>(kTileFloats / floats, 8); }
 
-// Scratch floats a pixel of a block: the branch and its hidden activation.
-std::ptrdiff_t block_floats(int channels, Isa isa) { return row_stride(channels, isa) + row_stride(4 * channels, isa); }
+int hidden_slice(int channels) { return std::min(kHiddenSlice, 4 * channels); }
+
+// Bytes from one quantized row to the next; never a multiple of 1 KB, as row_stride().
+std::ptrdiff_t quantized_stride(std::ptrdiff_t inputs) {
+  const std::ptrdiff_t stride = round_up(inputs, 32);
+  return stride % 1024 == 0 ? stride + 64 : stride;
+}
+
+// Scratch floats of a quantized row, 0 for a linear that does not want any.
+std::ptrdiff_t quantized_floats(WeightFormat format, std::ptrdiff_t inputs) {
+  constexpr std::ptrdiff_t kRunFloats = sizeof(QuantizedRun) / sizeof(float);
+  return format == WeightFormat::kInt8 ? quantized_stride(inputs) / 4 + quantized_runs(inputs) * kRunFloats : 0;
+}
+
+// Room for `rows` quantized rows in `memory`, which moves on behind it.
+QuantizedRows take_quantized(std::int64_t rows, std::ptrdiff_t inputs, float*& memory) {
+  QuantizedRows taken;
+  taken.stride = quantized_stride(inputs);
+  taken.run_stride = quantized_runs(inputs);
+  taken.values = reinterpret_cast<std::uint8_t*>(memory);
+  taken.runs = reinterpret_cast<QuantizedRun*>(taken.values + rows * taken.stride);
+  memory = reinterpret_cast<float*>(taken.runs + rows * taken.run_stride);
+  return taken;
+}
+
+// Rows and inputs of Pass::multiply() that are quantized at a time.
+constexpr std::int64_t kSliceRows = 64;
+constexpr int kSliceInputs = 2 * kHiddenSlice;
+static_assert(kHiddenSlice % kQuantizedInputs == 0);
+
+// Scratch floats a pixel of a block: the branch and a slice of its hidden activation.
+std::ptrdiff_t block_floats(int channels, WeightFormat format, Isa isa) {
+  const int slice = hidden_slice(channels);
+  return row_stride(channels, isa) + row_stride(slice, isa) + quantized_floats(format, channels) +
+         quantized_floats(format, slice);
+}
 
 // What a group needs, in floats: a picture of it, or each thread.
 struct Plan {
   std::ptrdiff_t map = 0;      // the largest map, of which two take turns
-  std::ptrdiff_t hidden = 0;   // the largest hidden map, with GRN
+  std::ptrdiff_t hidden = 0;   // the largest hidden map that goes to memory
   std::ptrdiff_t factors = 0;  // the widest hidden map, with GRN
   std::ptrdiff_t vector = 0;   // the widest vector of the head, of which two take turns
-  std::ptrdiff_t scratch = 0;  // of each thread
+  std::ptrdiff_t tile = 0;     // of each thread
+  std::ptrdiff_t slice = 0;    // of each thread, for Pass::multiply()
 
+  std::ptrdiff_t thread() const { return tile + slice; }
   std::ptrdiff_t picture() const { return 2 * map + hidden + factors + 2 * vector; }
 };
 
-Plan make_plan(const PackedNetwork& network, const Geometry& geometry) {
+// Whether a block of `pixels` is run with its hidden map in memory and channels shared out between the threads.
+bool shares_channels(std::int64_t pixels, int threads) { return threads > 1 && pixels < threads * kFewPixels; }
+
+Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threads) {
   const ConvNextConfig& config = network.config;
   const Isa isa = network.isa;
   Plan plan;
   const auto add_tile = [&plan](std::ptrdiff_t floats) {
-    plan.scratch = std::max(plan.scratch, tile_pixels(floats) * floats);
+    plan.tile = std::max(plan.tile, tile_pixels(floats) * floats);
   };
   for (const PackedConvolution& convolution : network.stem) add_tile(convolution.matrix.inputs);
   if (network.stem.size() == 2) {
@@ -91,32 +136,43 @@ Plan make_plan(const PackedNetwork& network, const Geometry& geometry) {
     const std::int64_t pixels = geometry.stages[i].pixels();
     const int channels = config.dims[i];
     plan.map = std::max(plan.map, pixels * row_stride(channels, isa));
-    if (config.grn) {
+    if (config.grn || shares_channels(pixels, threads)) {
       plan.hidden = std::max(plan.hidden, pixels * row_stride(4 * channels, isa));
-      plan.factors = std::max(plan.factors, row_stride(4 * channels, isa));
     }
-    add_tile(block_floats(channels, isa));
+    if (config.grn) plan.factors = std::max(plan.factors, row_stride(4 * channels, isa));
+    add_tile(block_floats(channels, network.block_format, isa));
     if (network.stages[i].downsample) add_tile(network.stages[i].downsample->matrix.inputs);
   }
+  plan.slice = kSliceRows * quantized_floats(network.block_format, kSliceInputs);
   plan.vector = row_stride(std::max({config.dims.back(), config.head_hidden, config.classes}), isa);
-  for (std::ptrdiff_t* floats : {&plan.map, &plan.hidden, &plan.factors, &plan.vector, &plan.scratch}) {
+  for (std::ptrdiff_t* floats : {&plan.map, &plan.hidden, &plan.factors, &plan.vector, &plan.tile, &plan.slice}) {
     *floats = round_up(*floats, 16);  // each on cache lines of its own
   }
   return plan;
 }
 
-// The threads of a run, each with its scratch.
+// One thread of a run with its scratch.
+struct Worker {
+  int thread = 0;
+  float* tile = nullptr;
+  float* slice = nullptr;
+};
+
+// The threads of a run.
 struct Crew {
   ThreadPool* pool = nullptr;
   float* scratch = nullptr;
-  std::ptrdiff_t scratch_stride = 0;
+  Plan plan;
 
   int threads() const { return pool == nullptr ? 1 : pool->threads(); }
 
-  // Calls task(i, scratch) for each i in [0, tasks).
+  // Calls task(i, worker) for each i in [0, tasks).
   template <class Task>
   void run(int tasks, const Task& task) const {
-    const auto on_thread = [this, &task](int i, int thread) { task(i, scratch + thread * scratch_stride); };
+    const auto on_thread = [this, &task](int i, int thread) {
+      float* memory = scratch + thread * plan.thread();
+      task(i, Worker{thread, memory, memory + plan.tile});
+    };
     if (pool == nullptr || tasks == 1) {
       for (int i = 0; i < tasks; ++i) on_thread(i, 0);
     } else {
@@ -124,16 +180,15 @@ struct Crew {
     }
   }
 
-  // Calls task(first, count, scratch) for even pieces of [0, total), none above `most`, the same number for each
-  // thread.
+  // Calls task(first, count, worker) for even pieces of [0, total), none above `most`, the same number for each thread.
   template <class Task>
   void split(std::int64_t total, std::int64_t most, const Task& task) const {
     if (total == 0) return;
     const std::int64_t even = round_up((total + most - 1) / most, threads());
     const std::int64_t pieces = std::min(total, even);
-    run(static_cast<int>(pieces), [&](int piece, float* memory) {
+    run(static_cast<int>(pieces), [&](int piece, const Worker& worker) {
       const std::int64_t first = total * piece / pieces;
-      task(first, total * (piece + 1) / pieces - first, memory);
+      task(first, total * (piece + 1) / pieces - first, worker);
     });
   }
 };
@@ -155,13 +210,16 @@ struct Maps {
 class Pass {
  public:
   Pass(const PackedNetwork& network, const Kernels& kernels, const Geometry& geometry, const Crew& crew,
-       const Plan& plan, std::int64_t count, float* memory)
+       Profile* profile, std::int64_t count, float* memory)
       : network_(network),
         kernels_(kernels),
         geometry_(geometry),
         crew_(crew),
-        factors_stride_(plan.factors),
-        features_stride_(plan.vector) {
+        profile_(profile),
+        activation_(epilogue_of(network.config.activation)),
+        factors_stride_(crew.plan.factors),
+        features_stride_(crew.plan.vector) {
+    const Plan& plan = crew.plan;
     now_.count = count;
     const auto take = [&memory, count](std::ptrdiff_t floats) {
       return std::exchange(memory, memory + count * floats);
@@ -175,6 +233,7 @@ class Pass {
   }
 
   void stem(const float* input);
+  void begin_stage(std::size_t stage) { part_ = stage_part(stage); }
   void downsample(std::size_t stage);
   void block(const PackedBlock& block);
   void store_map(float* out) const;  // (count, channels, height, width)
@@ -194,9 +253,17 @@ class Pass {
                 Epilogue epilogue, const Maps& out);
   template <class Part>
   void for_each_picture(std::int64_t pixels, std::int64_t first, std::int64_t count, const Part& part) const;
-  void expand(const PackedBlock& block, std::int64_t first, std::int64_t count, float* branch, float* hidden,
-              std::ptrdiff_t hidden_stride) const;
-  void grn(const PackedBlock& block, std::ptrdiff_t hidden_stride);
+  ProfileTimer timer(const Worker& worker) const { return {profile_, worker.thread, part_}; }
+  void multiply(const PackedLinear& op, const LinearCall& whole, const Worker& worker) const;
+  void quantize(const PackedLinear& op, const QuantizedRows& rows, LinearCall& call) const;
+  void branch(const PackedBlock& block, std::int64_t first, std::int64_t count, float* out, ProfileTimer& timer) const;
+  void block_in_tiles(const PackedBlock& block, const Maps& out);
+  void block_with_grn(const PackedBlock& block, const Maps& out);
+  void block_by_channels(const PackedBlock& block, const Maps& out);
+  void grn_factors_of_pictures(const PackedBlock& block);
+  void apply_grn(const PackedBlock& block, std::int64_t first, std::int64_t count) const;
+  template <class Task>
+  void split_panels(const PackedLinear& op, const Task& task) const;
   void multiply_features(const PackedLinear& op, Epilogue epilogue);
   PictureView view_of(std::int64_t picture) const {
     return {now_.picture(picture),
@@ -212,9 +279,12 @@ class Pass {
   const Kernels& kernels_;
   const Geometry& geometry_;
   const Crew& crew_;
-  Maps now_;      // what the next layer reads
-  float* other_;  // where it writes
-  float* hidden_;
+  Profile* profile_;
+  NetworkPart part_ = NetworkPart::kStem;
+  Epilogue activation_;
+  Maps now_;       // what the next layer reads
+  float* other_;   // where it writes
+  float* hidden_;  // (pixels, 4 channels), row_stride() of that apart
   float* factors_;
   std::ptrdiff_t factors_stride_;
   float* features_;
@@ -240,19 +310,30 @@ void Pass::convolve(const PackedConvolution& op, const View& view, const PackedN
                     Epilogue epilogue, const Maps& out) {
   const std::ptrdiff_t window = op.matrix.inputs;
   const std::int64_t taps = std::int64_t{op.shape.kernel} * op.shape.kernel;
-  crew_.split(out.pixels(), tile_pixels(window), [&](std::int64_t first, std::int64_t count, float* windows) {
+  crew_.split(out.pixels(), tile_pixels(window), [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    float* windows = worker.tile;
     for_each_picture(out.size.pixels(), first, count,
                      [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
                        gather_windows(op.shape, view(picture), op.tap_stride, start, length, windows + done * window);
                      });
-    if (before != nullptr) kernels_.norm(*before, count * taps, windows, op.tap_stride, windows, op.tap_stride);
+    time.lap(Operation::kConvolution);
+    if (before != nullptr) {
+      kernels_.norm(*before, count * taps, windows, op.tap_stride, windows, op.tap_stride);
+      time.lap(Operation::kNorm);
+    }
     float* result = out.pixel(first);
-    kernels_.multiply(op.matrix, count, windows, window, result, out.stride, epilogue);
-    if (after != nullptr) kernels_.norm(*after, count, result, out.stride, result, out.stride);
+    multiply(op.matrix, whole_linear(op.matrix, count, windows, window, result, out.stride, epilogue), worker);
+    time.lap(Operation::kConvolution);
+    if (after != nullptr) {
+      kernels_.norm(*after, count, result, out.stride, result, out.stride);
+      time.lap(Operation::kNorm);
+    }
   });
 }
 
 void Pass::stem(const float* input) {
+  part_ = NetworkPart::kStem;
   const MapSize size = geometry_.input;
   const int channels = network_.config.input_channels;
   const auto view = [&](std::int64_t picture) {
@@ -268,7 +349,7 @@ void Pass::stem(const float* input) {
   }
   const bool acts = network_.config.stem == Stem::kOverlapAct;
   const Maps middle = next(geometry_.stem_middle, first.shape.out_channels);
-  convolve(first, view, nullptr, nullptr, acts ? epilogue_of(network_.config.activation) : Epilogue::kNone, middle);
+  convolve(first, view, nullptr, nullptr, acts ? activation_ : Epilogue::kNone, middle);
   advance(middle);
   const PackedConvolution& second = network_.stem.back();
   const Maps out = next(geometry_.stages[0], second.shape.out_channels);
@@ -287,71 +368,196 @@ void Pass::downsample(std::size_t stage) {
   advance(out);
 }
 
-// depthwise -> norm -> linear -> activation of pixels [first, first + count); `branch` holds them in between.
-void Pass::expand(const PackedBlock& block, std::int64_t first, std::int64_t count, float* branch, float* hidden,
-                  std::ptrdiff_t hidden_stride) const {
+// The inputs of `call` as integers, for a linear that wants them so.
+void Pass::quantize(const PackedLinear& op, const QuantizedRows& rows, LinearCall& call) const {
+  if (op.format != WeightFormat::kInt8) return;
+  kernels_.quantize(call.rows, call.last_input - call.first_input, call.in, call.in_stride, rows);
+  call.quantized = rows;
+}
+
+// A call for all inputs, in slices of them that stay in the second-level cache from panel to panel.
+void Pass::multiply(const PackedLinear& op, const LinearCall& whole, const Worker& worker) const {
+  const std::int64_t most = op.format == WeightFormat::kInt8 ? kSliceRows : whole.rows;
+  for (std::int64_t row = 0; row < whole.rows; row += most) {
+    LinearCall call = whole;
+    call.rows = std::min(most, whole.rows - row);
+    call.out = whole.out + row * whole.out_stride;
+    if (whole.residual != nullptr) call.residual = whole.residual + row * whole.out_stride;
+    for (int input = 0; input < op.inputs; input += kSliceInputs) {
+      call.in = whole.in + row * whole.in_stride + input;
+      call.first_input = input;
+      call.last_input = std::min(input + kSliceInputs, op.inputs);
+      float* memory = worker.slice;
+      quantize(op, take_quantized(call.rows, kSliceInputs, memory), call);
+      kernels_.linear(op, call);
+    }
+  }
+}
+
+// depthwise -> norm of pixels [first, first + count).
+void Pass::branch(const PackedBlock& block, std::int64_t first, std::int64_t count, float* out,
+                  ProfileTimer& timer) const {
   const std::ptrdiff_t stride = now_.stride;
   for_each_picture(now_.size.pixels(), first, count,
                    [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
                      kernels_.depthwise(block.depthwise, now_.size.height, now_.size.width, now_.picture(picture),
-                                        stride, start, length, branch + done * stride, stride);
+                                        stride, start, length, out + done * stride, stride);
                    });
-  kernels_.norm(block.norm, count, branch, stride, branch, stride);
-  kernels_.multiply(block.expand, count, branch, stride, hidden, hidden_stride,
-                    epilogue_of(network_.config.activation));
+  timer.lap(Operation::kDepthwise);
+  kernels_.norm(block.norm, count, out, stride, out, stride);
+  timer.lap(Operation::kNorm);
 }
 
 void Pass::block(const PackedBlock& block) {
   const Maps out = next(now_.size, now_.channels);
-  const std::ptrdiff_t stride = now_.stride;
-  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
-  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.isa));
-  if (!block.grn) {
-    crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, float* branch) {
-      float* hidden = branch + count * stride;
-      expand(block, first, count, branch, hidden, hidden_stride);
-      kernels_.multiply(block.project, count, hidden, hidden_stride, out.pixel(first), stride, Epilogue::kResidual,
-                        now_.pixel(first));
-    });
-    return advance(out);
+  if (shares_channels(now_.pixels(), crew_.threads())) {
+    block_by_channels(block, out);
+  } else if (block.grn) {
+    block_with_grn(block, out);
+  } else {
+    block_in_tiles(block, out);
   }
-  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, float* branch) {
-    expand(block, first, count, branch, hidden_ + first * hidden_stride, hidden_stride);
-  });
-  grn(block, hidden_stride);
-  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, float*) {
-    float* hidden = hidden_ + first * hidden_stride;
-    for_each_picture(now_.size.pixels(), first, count,
-                     [&](std::int64_t picture, std::int64_t, std::int64_t length, std::int64_t done) {
-                       kernels_.grn_apply(*block.grn, factors_ + picture * factors_stride_, length,
-                                          hidden + done * hidden_stride, hidden_stride);
-                     });
-    kernels_.multiply(block.project, count, hidden, hidden_stride, out.pixel(first), stride, Epilogue::kResidual,
-                      now_.pixel(first));
-  });
   advance(out);
 }
 
+void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
+  const std::ptrdiff_t stride = now_.stride;
+  const int hidden_channels = 4 * now_.channels;
+  const int slice = hidden_slice(now_.channels);
+  const std::ptrdiff_t hidden_stride = row_stride(slice, network_.isa);
+  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_format, network_.isa));
+  const int slice_panels = kHiddenSlice / block.expand.panel_columns;
+  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    float* memory = worker.tile;
+    float* const inputs = std::exchange(memory, memory + count * stride);
+    float* const hidden = std::exchange(memory, memory + count * hidden_stride);
+    branch(block, first, count, inputs, time);
+    LinearCall expand = whole_linear(block.expand, count, inputs, stride, hidden, hidden_stride, activation_);
+    LinearCall project = whole_linear(block.project, count, hidden, hidden_stride, out.pixel(first), stride,
+                                      Epilogue::kResidual, now_.pixel(first));
+    quantize(block.expand, take_quantized(count, now_.channels, memory), expand);
+    const QuantizedRows quantized_hidden = take_quantized(count, slice, memory);
+    for (int channel = 0; channel < hidden_channels; channel += slice) {
+      expand.first_panel = channel / slice * slice_panels;
+      expand.last_panel = std::min(expand.first_panel + slice_panels, block.expand.panels());
+      kernels_.linear(block.expand, expand);
+      time.lap(Operation::kExpand);
+      project.first_input = channel;
+      project.last_input = std::min(channel + slice, hidden_channels);
+      quantize(block.project, quantized_hidden, project);
+      kernels_.linear(block.project, project);
+      time.lap(Operation::kProject);
+    }
+  });
+}
+
+void Pass::block_with_grn(const PackedBlock& block, const Maps& out) {
+  const std::ptrdiff_t stride = now_.stride;
+  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_format, network_.isa));
+  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    branch(block, first, count, worker.tile, time);
+    multiply(block.expand,
+             whole_linear(block.expand, count, worker.tile, stride, hidden_ + first * hidden_stride, hidden_stride,
+                          activation_),
+             worker);
+    time.lap(Operation::kExpand);
+  });
+  grn_factors_of_pictures(block);
+  crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    apply_grn(block, first, count);
+    time.lap(Operation::kGrn);
+    multiply(block.project,
+             whole_linear(block.project, count, hidden_ + first * hidden_stride, hidden_stride, out.pixel(first),
+                          stride, Epilogue::kResidual, now_.pixel(first)),
+             worker);
+    time.lap(Operation::kProject);
+  });
+}
+
+// Calls task(first, last, worker) for even ranges of a linear's panels, one a thread.
+template <class Task>
+void Pass::split_panels(const PackedLinear& op, const Task& task) const {
+  crew_.split(op.panels(), op.panels(), [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    task(static_cast<int>(first), static_cast<int>(first + count), worker);
+  });
+}
+
+void Pass::block_by_channels(const PackedBlock& block, const Maps& out) {
+  const std::ptrdiff_t stride = now_.stride;
+  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::int64_t pixels = now_.pixels();
+  // The branch lies where the output will: it is used up before the first sum is written.
+  crew_.split(pixels, pixels, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    branch(block, first, count, out.pixel(first), time);
+  });
+  split_panels(block.expand, [&](int first, int last, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    LinearCall expand =
+        whole_linear(block.expand, pixels, out.data, stride,
+                     hidden_ + std::ptrdiff_t{first} * block.expand.panel_columns, hidden_stride, activation_);
+    expand.first_panel = first;
+    expand.last_panel = last;
+    multiply(block.expand, expand, worker);
+    time.lap(Operation::kExpand);
+  });
+  if (block.grn) {
+    grn_factors_of_pictures(block);
+    crew_.split(pixels, pixels, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+      ProfileTimer time = timer(worker);
+      apply_grn(block, first, count);
+      time.lap(Operation::kGrn);
+    });
+  }
+  split_panels(block.project, [&](int first, int last, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    const std::ptrdiff_t column = std::ptrdiff_t{first} * block.project.panel_columns;
+    LinearCall project = whole_linear(block.project, pixels, hidden_, hidden_stride, out.data + column, stride,
+                                      Epilogue::kResidual, now_.data + column);
+    project.first_panel = first;
+    project.last_panel = last;
+    multiply(block.project, project, worker);
+    time.lap(Operation::kProject);
+  });
+}
+
 // The factors of every picture of the group. Split over channels, never over pixels, whose order is that of the sum.
-void Pass::grn(const PackedBlock& block, std::ptrdiff_t hidden_stride) {
+void Pass::grn_factors_of_pictures(const PackedBlock& block) {
+  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
   const std::ptrdiff_t channels = padded_channels(4 * now_.channels, network_.isa);
   const std::ptrdiff_t slice = round_up(std::max<std::ptrdiff_t>(channels / crew_.threads(), 1), 16);
   const std::int64_t slices = (channels + slice - 1) / slice;
-  crew_.run(static_cast<int>(now_.count * slices), [&](int task, float*) {
+  crew_.run(static_cast<int>(now_.count * slices), [&](int task, const Worker& worker) {
+    ProfileTimer time = timer(worker);
     const std::int64_t picture = task / slices;
     const std::ptrdiff_t first = task % slices * slice;
     kernels_.grn_sums(hidden_ + picture * now_.size.pixels() * hidden_stride, now_.size.pixels(), hidden_stride, first,
                       std::min(first + slice, channels), factors_ + picture * factors_stride_);
+    time.lap(Operation::kGrn);
   });
   for (std::int64_t picture = 0; picture < now_.count; ++picture) {
     grn_factors(*block.grn, {factors_ + picture * factors_stride_, static_cast<std::size_t>(channels)});
   }
 }
 
+// To the hidden activations of pixels [first, first + count), in memory.
+void Pass::apply_grn(const PackedBlock& block, std::int64_t first, std::int64_t count) const {
+  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  for_each_picture(now_.size.pixels(), first, count,
+                   [&](std::int64_t picture, std::int64_t, std::int64_t length, std::int64_t done) {
+                     kernels_.grn_apply(*block.grn, factors_ + picture * factors_stride_, length,
+                                        hidden_ + (first + done) * hidden_stride, hidden_stride);
+                   });
+}
+
 void Pass::store_map(float* out) const {
   constexpr int kChannels = 16;
   const int slices = (now_.channels + kChannels - 1) / kChannels;
-  crew_.run(static_cast<int>(now_.count) * slices, [&](int task, float*) {
+  crew_.run(static_cast<int>(now_.count) * slices, [&](int task, const Worker&) {
     const std::int64_t picture = task / slices;
     const int first = task % slices * kChannels;
     nhwc_to_nchw(now_.picture(picture), now_.stride, first, std::min(first + kChannels, now_.channels),
@@ -361,21 +567,26 @@ void Pass::store_map(float* out) const {
 
 // From the last map to the pooled features.
 void Pass::pool() {
+  part_ = NetworkPart::kHead;
   const bool norm_first = network_.config.head == Head::kNormPool;
   const PackedNorm& norm = network_.head_norm;
   const std::ptrdiff_t stride = now_.stride;
   if (norm_first) {
     const Maps out = next(now_.size, now_.channels);
-    crew_.split(now_.pixels(), tile_pixels(stride), [&](std::int64_t first, std::int64_t count, float*) {
+    crew_.split(now_.pixels(), tile_pixels(stride), [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+      ProfileTimer time = timer(worker);
       kernels_.norm(norm, count, now_.pixel(first), stride, out.pixel(first), stride);
+      time.lap(Operation::kHead);
     });
     advance(out);
   }
   const std::ptrdiff_t channels = padded_channels(now_.channels, network_.isa);
-  crew_.run(static_cast<int>(now_.count), [&](int picture, float*) {
+  crew_.run(static_cast<int>(now_.count), [&](int picture, const Worker& worker) {
+    ProfileTimer time = timer(worker);
     float* features = features_ + picture * features_stride_;
     kernels_.average_pool(now_.picture(picture), now_.size.pixels(), stride, channels, features);
     if (!norm_first) kernels_.norm(norm, 1, features, features_stride_, features, features_stride_);
+    time.lap(Operation::kHead);
   });
   if (network_.head_hidden) multiply_features(*network_.head_hidden, Epilogue::kGelu);
 }
@@ -384,9 +595,15 @@ void Pass::classify() { multiply_features(*network_.classifier, Epilogue::kNone)
 
 // Split over the outputs: there are fewer pictures than threads as often as not.
 void Pass::multiply_features(const PackedLinear& op, Epilogue epilogue) {
-  crew_.split(op.panels(), op.panels(), [&](std::int64_t first, std::int64_t count, float*) {
-    kernels_.linear(op, {now_.count, features_, features_stride_, other_features_, features_stride_, epilogue, nullptr,
-                         static_cast<int>(first), static_cast<int>(first + count)});
+  split_panels(op, [&](int first, int last, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    LinearCall call =
+        whole_linear(op, now_.count, features_, features_stride_,
+                     other_features_ + std::ptrdiff_t{first} * op.panel_columns, features_stride_, epilogue);
+    call.first_panel = first;
+    call.last_panel = last;
+    multiply(op, call, worker);
+    time.lap(Operation::kHead);
   });
   std::swap(features_, other_features_);
 }
@@ -404,8 +621,9 @@ float* place(const TensorView& view, std::int64_t first, std::int64_t size) {
 
 class CpuExecutable : public Executable {
  public:
-  CpuExecutable(Isa isa, const ConvNextConfig& config, const WeightStore& weights)
-      : network_(pack_network(isa, config, weights)), kernels_(isa) {}
+  CpuExecutable(Isa isa, const ConvNextConfig& config, const WeightStore& weights, Precision precision,
+                const CompileOptions& options)
+      : network_(pack_network(isa, config, weights, precision, options)), kernels_(isa) {}
 
   std::uint64_t weight_bytes() const override { return network_.bytes(); }
   void run(const ConstTensorView& input, const OutputViews& outputs, Workspace& workspace) const override;
@@ -425,17 +643,19 @@ void CpuExecutable::run(const ConstTensorView& input, const OutputViews& outputs
   const std::int64_t total = check_views(config, geometry, input, outputs);
   if (total == 0) return;
 
-  const Plan plan = make_plan(network_, geometry);
-  const std::int64_t group = std::clamp<std::int64_t>(kGroupFloats / plan.picture(), 1, total);
-  Crew crew{workspace.pool, nullptr, plan.scratch};
+  Crew crew{workspace.pool, nullptr, {}};
+  crew.plan = make_plan(network_, geometry, crew.threads());
+  const std::int64_t group = std::clamp<std::int64_t>(kGroupFloats / crew.plan.picture(), 1, total);
   workspace.arena.reset();
   // One piece, so that the next run at these sizes finds it.
-  const std::ptrdiff_t scratch_floats = crew.threads() * plan.scratch;
-  float* memory = workspace.arena.take<float>(static_cast<std::size_t>(scratch_floats + group * plan.picture())).data();
+  const std::ptrdiff_t scratch_floats = crew.threads() * crew.plan.thread();
+  float* memory =
+      workspace.arena.take<float>(static_cast<std::size_t>(scratch_floats + group * crew.plan.picture())).data();
   crew.scratch = memory;
   const auto* pictures = reinterpret_cast<const float*>(input.data);
   for (std::int64_t first = 0; first < total; first += group) {
-    Pass pass(network_, kernels_, geometry, crew, plan, std::min(group, total - first), memory + scratch_floats);
+    Pass pass(network_, kernels_, geometry, crew, workspace.profile, std::min(group, total - first),
+              memory + scratch_floats);
     run_group(pass, geometry, pictures + first * config.input_channels * size.pixels(), first, outputs);
   }
   workspace.arena.reset();  // now, not in the next run: it allocates when the arena has grown
@@ -446,6 +666,7 @@ void CpuExecutable::run_group(Pass& pass, const Geometry& geometry, const float*
   const ConvNextConfig& config = network_.config;
   pass.stem(input);
   for (std::size_t i = 0; i < network_.stages.size(); ++i) {
+    pass.begin_stage(i);
     if (i > 0) pass.downsample(i);
     for (const PackedBlock& block : network_.stages[i].blocks) pass.block(block);
     if (outputs.stages.empty()) continue;
@@ -468,10 +689,10 @@ class CpuBackend : public Backend {
   explicit CpuBackend(Isa isa) : isa_(isa) {}
   std::string_view name() const override { return name_of(isa_); }
 
-  std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights,
-                                      Precision precision) const override {
-    check_compile(config, weights, precision, name());
-    return std::make_unique<CpuExecutable>(isa_, std::get<ConvNextConfig>(config), weights);
+  std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights, Precision precision,
+                                      const CompileOptions& options) const override {
+    check_compile(config, weights);
+    return std::make_unique<CpuExecutable>(isa_, std::get<ConvNextConfig>(config), weights, precision, options);
   }
 
  private:

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -14,10 +18,11 @@ namespace {
 
 using namespace cpu;
 
-// A tensor as float32: the store's own memory where it is that, a copy otherwise.
+// A tensor as float32: the store's own memory where it is that, a copy otherwise. Gives the store's memory back at the
+// end.
 class Values {
  public:
-  explicit Values(const WeightStore& weights, const std::string& name) {
+  explicit Values(const WeightStore& weights, const std::string& name) : weights_(weights), name_(name) {
     const ConstTensorView& view = weights.at(name);
     const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % alignof(float) == 0;
     if (view.dtype == DType::kF32 && aligned && view.is_contiguous()) {
@@ -27,19 +32,37 @@ class Values {
       values_ = copy_;
     }
   }
+  ~Values() { weights_.release(name_); }
   Values(const Values&) = delete;
   Values& operator=(const Values&) = delete;
   operator std::span<const float>() const { return values_; }
 
  private:
+  const WeightStore& weights_;
+  const std::string name_;
   std::vector<float> copy_;
   std::span<const float> values_;
 };
 
+// How many threads pack at once. A few are as fast as the memory is, and for each there is a tensor of the source in
+// memory beside what is packed.
+int packing_threads(const WeightStore& weights) {
+  constexpr std::uint64_t kBytesOfAThread = std::uint64_t{4} << 20;
+  return static_cast<int>(std::clamp<std::uint64_t>(weights.bytes() / kBytesOfAThread, 1, 4));
+}
+
 class Packer {
  public:
-  Packer(Isa isa, const ConvNextConfig& config, const WeightStore& weights)
-      : isa_(isa), config_(config), weights_(weights) {}
+  Packer(Isa isa, const ConvNextConfig& config, const WeightStore& weights, Precision precision)
+      : isa_(isa), config_(config), weights_(weights), precision_(precision) {}
+
+  WeightFormat block_format() const {
+    if (precision_ == Precision::kInt8) return WeightFormat::kInt8;
+    return head_format();
+  }
+  WeightFormat head_format() const {
+    return precision_ == Precision::kFp32 ? WeightFormat::kFloat32 : WeightFormat::kBfloat16;
+  }
 
   PackedNorm norm(const std::string& name, int channels) const { return norm(name, channels, config_.norm_eps); }
 
@@ -49,17 +72,18 @@ class Packer {
     return pack_norm(isa_, config_.norm, eps, channels, weight, Values(weights_, name + ".bias"));
   }
 
-  PackedLinear linear(const std::string& name, int inputs, int outputs, std::span<const float> scale = {}) const {
+  PackedLinear linear(const std::string& name, int inputs, int outputs, WeightFormat format,
+                      std::span<const float> scale = {}) const {
     return pack_linear(isa_, inputs, outputs, Values(weights_, name + ".weight"), Values(weights_, name + ".bias"),
-                       scale);
+                       scale, format);
   }
 
-  PackedConvolution convolution(const std::string& name, const ConvolutionShape& shape,
-                                std::ptrdiff_t tap_stride) const {
+  PackedConvolution convolution(const std::string& name, const ConvolutionShape& shape, std::ptrdiff_t tap_stride,
+                                WeightFormat format) const {
     const std::vector<float> matrix = window_matrix(shape, tap_stride, Values(weights_, name + ".weight"));
     return {shape, tap_stride,
             pack_linear(isa_, static_cast<int>(window_size(shape, tap_stride)), shape.out_channels, matrix,
-                        Values(weights_, name + ".bias"))};
+                        Values(weights_, name + ".bias"), {}, format)};
   }
 
   PackedBlock block(const std::string& name, int kernel, int channels) const {
@@ -68,61 +92,91 @@ class Packer {
     block.depthwise = pack_depthwise(isa_, kernel, channels, Values(weights_, name + "conv_dw.weight"),
                                      Values(weights_, name + "conv_dw.bias"));
     block.norm = norm(name + "norm", channels);
-    block.expand = linear(name + "mlp.fc1", channels, hidden);
+    block.expand = linear(name + "mlp.fc1", channels, hidden, block_format());
     if (config_.grn) {
       block.grn =
           pack_grn(isa_, hidden, Values(weights_, name + "mlp.grn.weight"), Values(weights_, name + "mlp.grn.bias"));
     }
     const std::vector<float> scale = config_.layer_scale ? weights_.floats(name + "gamma") : std::vector<float>();
-    block.project = linear(name + "mlp.fc2", hidden, channels, scale);
+    block.project = linear(name + "mlp.fc2", hidden, channels, block_format(), scale);
     return block;
-  }
-
-  PackedStage stage(int index) const {
-    const auto i = static_cast<std::size_t>(index);
-    const std::string prefix = fmt::format("stages.{}.", index);
-    PackedStage stage;
-    if (index > 0) {
-      const ConvolutionShape shape = downsample_shape(config_, index);
-      stage.downsample_norm = norm(prefix + "downsample.0", shape.in_channels);
-      stage.downsample = convolution(prefix + "downsample.1", shape, row_stride(shape.in_channels, isa_));
-    }
-    for (int j = 0; j < config_.depths[i]; ++j) {
-      stage.blocks.push_back(block(fmt::format("{}blocks.{}.", prefix, j), config_.kernel_sizes[i], config_.dims[i]));
-    }
-    return stage;
   }
 
  private:
   Isa isa_;
   const ConvNextConfig& config_;
   const WeightStore& weights_;
+  Precision precision_;
 };
 
 }  // namespace
 
-PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightStore& weights) {
-  const Packer packer(isa, config, weights);
+PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightStore& weights, Precision precision,
+                           const CompileOptions& options) {
+  const Packer packer(isa, config, weights, precision);
   PackedNetwork network;
   network.isa = isa;
   network.config = config;
-  const StemShape stem = stem_shape(config);
-  const StemNames names = stem_names(config);
-  network.stem.push_back(packer.convolution(names.convolutions[0], stem.convolutions[0], config.input_channels));
-  if (stem.count == 2) {
-    const ConvolutionShape& second = stem.convolutions[1];
-    network.stem.push_back(packer.convolution(names.convolutions[1], second, row_stride(second.in_channels, isa)));
-  }
-  if (config.stem_norm) network.stem_norm = packer.norm(names.norm, config.dims.front());
-  for (int i = 0; i < config.stages(); ++i) network.stages.push_back(packer.stage(i));
+  network.block_format = packer.block_format();
+  network.stages.resize(config.dims.size());
 
-  const int channels = config.dims.back();
-  network.head_norm =
-      packer.norm(config.head == Head::kNormPool ? "norm_pre" : "head.norm", channels, config.head_eps());
-  if (config.head == Head::kMlp) {
-    network.head_hidden = packer.linear("head.pre_logits.fc", channels, config.head_hidden);
+  // Each fills a place of its own. The last stage, whose blocks are the largest, comes first: so threads end together.
+  std::vector<std::function<void()>> pieces;
+  for (std::size_t i = network.stages.size(); i-- > 0;) {
+    PackedStage& stage = network.stages[i];
+    const std::string prefix = fmt::format("stages.{}.", i);
+    stage.blocks.resize(static_cast<std::size_t>(config.depths[i]));
+    for (std::size_t j = 0; j < stage.blocks.size(); ++j) {
+      pieces.emplace_back([&packer, &config, &block = stage.blocks[j], name = fmt::format("{}blocks.{}.", prefix, j),
+                           i] { block = packer.block(name, config.kernel_sizes[i], config.dims[i]); });
+    }
+    if (i == 0) continue;
+    pieces.emplace_back([&packer, &config, &stage, prefix, i, isa] {
+      const ConvolutionShape shape = downsample_shape(config, static_cast<int>(i));
+      stage.downsample_norm = packer.norm(prefix + "downsample.0", shape.in_channels);
+      stage.downsample =
+          packer.convolution(prefix + "downsample.1", shape, row_stride(shape.in_channels, isa), packer.block_format());
+    });
   }
-  if (config.classes > 0) network.classifier = packer.linear("head.fc", pooled_channels(config), config.classes);
+  pieces.emplace_back([&] {
+    const int channels = config.dims.back();
+    network.head_norm =
+        packer.norm(config.head == Head::kNormPool ? "norm_pre" : "head.norm", channels, config.head_eps());
+    if (config.head == Head::kMlp) {
+      network.head_hidden = packer.linear("head.pre_logits.fc", channels, config.head_hidden, packer.head_format());
+    }
+    if (config.classes > 0) {
+      network.classifier = packer.linear("head.fc", pooled_channels(config), config.classes, packer.head_format());
+    }
+  });
+  pieces.emplace_back([&] {
+    const StemShape stem = stem_shape(config);
+    const StemNames names = stem_names(config);
+    network.stem.push_back(
+        packer.convolution(names.convolutions[0], stem.convolutions[0], config.input_channels, WeightFormat::kFloat32));
+    if (stem.count == 2) {
+      const ConvolutionShape& second = stem.convolutions[1];
+      network.stem.push_back(packer.convolution(names.convolutions[1], second, row_stride(second.in_channels, isa),
+                                                WeightFormat::kFloat32));
+    }
+    if (config.stem_norm) network.stem_norm = packer.norm(names.norm, config.dims.front());
+  });
+
+  const int threads = packing_threads(weights);
+  std::optional<ThreadPool> own;
+  ThreadPool* pool = options.pool;
+  if (pool == nullptr) pool = &own.emplace(std::min(threads, available_threads()));
+  std::atomic<std::size_t> next = 0;
+  std::atomic<std::size_t> done = 0;
+  pool->run(threads, [&](int, int thread) {
+    for (std::size_t i = next++; i < pieces.size(); i = next++) {
+      pieces[i]();
+      const std::size_t packed = ++done;
+      if (thread == 0 && options.progress) {
+        options.progress(static_cast<double>(packed) / static_cast<double>(pieces.size()));
+      }
+    }
+  });
   return network;
 }
 

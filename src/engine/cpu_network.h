@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/backend.h"
 #include "kernels/convolution.h"
 #include "kernels/depthwise.h"
 #include "kernels/grn.h"
@@ -39,6 +40,7 @@ struct PackedStage {
 
 struct PackedNetwork {
   Isa isa{};
+  cpu::WeightFormat block_format = cpu::WeightFormat::kFloat32;  // of blocks' linears and of downsampling
   ConvNextConfig config;
   std::vector<PackedConvolution> stem;
   std::optional<cpu::PackedNorm> stem_norm;
@@ -50,7 +52,12 @@ struct PackedNetwork {
   std::uint64_t bytes() const;
 };
 
-// Reads one tensor after the other, so that beside the packed weights there is never more than a copy of one.
-PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightStore& weights);
+// On the options' threads. Source memory of a mapped file is given back as soon as it is packed, so that beside the
+// packed weights there are never more than a few tensors.
+//
+// In kBf16 and kInt8 the weights of blocks' linears and of downsampling are kept so; the head's in bfloat16 in both,
+// for its activations are no map's; the stem's, whose inputs are pixels, and all that is not a matrix, in float32.
+PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightStore& weights, Precision precision,
+                           const CompileOptions& options = {});
 
 }  // namespace convnext

@@ -122,13 +122,8 @@ MapSize input_size(const ConvNextConfig& config, const ConstTensorView& input) {
   return {input.shape[2], input.shape[3]};
 }
 
-void check_compile(const NetworkConfig& config, const WeightStore& weights, Precision precision,
-                   std::string_view backend) {
+void check_compile(const NetworkConfig& config, const WeightStore& weights) {
   validate(config);
-  if (precision != Precision::kFp32) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("the {} backend does not compute in {}: it has fp32", backend, name_of(precision)));
-  }
   check_weights(weights, config, "weights");
 }
 

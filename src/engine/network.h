@@ -49,10 +49,9 @@ Geometry network_geometry(const ConvNextConfig& config, std::int64_t height, std
 // Channels of the pooled features.
 int pooled_channels(const ConvNextConfig& config);
 
-// Throws Error when a backend that computes in float32 only cannot compile this: kInvalidArgument for an impossible
-// network, kUnsupported for another precision, kMismatch for a tensor that is missing or has another shape.
-void check_compile(const NetworkConfig& config, const WeightStore& weights, Precision precision,
-                   std::string_view backend);
+// Throws Error when no backend can compile this: kInvalidArgument for an impossible network, kMismatch for a tensor
+// that is missing or has another shape.
+void check_compile(const NetworkConfig& config, const WeightStore& weights);
 
 // Throws Error when input or outputs are not what Executable::run() documents: kInvalidArgument for types, layouts and
 // strides, kMismatch for shapes (both are named). Returns the number of pictures.

@@ -218,9 +218,13 @@ class ReferenceBackend : public Backend {
  public:
   std::string_view name() const override { return "scalar"; }
 
-  std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights,
-                                      Precision precision) const override {
-    check_compile(config, weights, precision, name());
+  std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights, Precision precision,
+                                      const CompileOptions& /*options*/) const override {
+    if (precision != Precision::kFp32) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("the {} backend does not compute in {}: it has fp32", name(), name_of(precision)));
+    }
+    check_compile(config, weights);
     return std::make_unique<ReferenceExecutable>(std::get<ConvNextConfig>(config), weights);
   }
 };

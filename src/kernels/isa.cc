@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "core/cpu_features.h"
 #include "kernels/cpu/targets.h"
 
 namespace convnext {
@@ -37,13 +38,12 @@ int lanes(Isa isa) {
 }
 
 std::vector<Isa> supported_isas() {
-  // foreach_target.h compiles for exactly HWY_TARGETS; the processor (and the system: it must save the registers) has
-  // its say through SupportedTargets.
-  const auto executable = static_cast<long long>(hwy::SupportedTargets()) & static_cast<long long>(HWY_TARGETS);
+  // foreach_target.h compiles for exactly HWY_TARGETS.
+  const CpuFeatures& cpu = cpu_features();
   std::vector<Isa> isas;
-  if (executable & HWY_AVX3) isas.push_back(Isa::kAvx512);
-  if (executable & HWY_AVX2) isas.push_back(Isa::kAvx2);
-  if (executable & HWY_NEON) isas.push_back(Isa::kNeon);
+  if ((HWY_TARGETS & HWY_AVX3) && cpu.avx512) isas.push_back(Isa::kAvx512);
+  if ((HWY_TARGETS & HWY_AVX2) && cpu.avx2) isas.push_back(Isa::kAvx2);
+  if ((HWY_TARGETS & HWY_NEON) && cpu.neon) isas.push_back(Isa::kNeon);
   if (HWY_TARGETS & (HWY_EMU128 | HWY_SCALAR)) isas.push_back(Isa::kPortable);
   return isas;
 }

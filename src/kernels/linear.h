@@ -8,6 +8,7 @@
 // vectors) and runs over the whole of K: the weights of the columns lie in one panel, read from front to back, and
 // nothing is added up in memory. The tile is stored before f is applied to it: with f on the same array, g++ spills the
 // sums inside the loop. Every output is one chain of fused multiply-adds in the order of K, wherever it lies in a tile.
+// Weights in fewer bits are widened a piece of a panel at a time, into the first-level cache, for all rows of the call.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,7 @@
 
 #include "kernels/aligned_floats.h"
 #include "kernels/isa.h"
+#include "kernels/quantize.h"
 #include "model/config.h"
 
 namespace convnext {
@@ -30,40 +32,68 @@ void linear(int inputs, int outputs, std::span<const float> in, std::span<const 
 
 namespace cpu {
 
+// How weights are kept. The arithmetic is float32 but for kInt8, whose products are summed as integers.
+enum class WeightFormat {
+  kFloat32,
+  kBfloat16,  // rounded to nearest, ties to even
+  kInt8,      // -64..64 times a scale of the output's own (kernels/quantize.h)
+};
+
 struct PackedLinear {
   int inputs = 0;
   int outputs = 0;
   int panel_columns = 0;  // of all panels but the last, which has what is left, rounded up to whole vectors
-  AlignedFloats weight;   // panels, each (inputs, columns)
-  AlignedFloats bias;     // (padded outputs,)
+  WeightFormat format = WeightFormat::kFloat32;
+  AlignedFloats weight;                  // kFloat32: panels, each (inputs, columns)
+  AlignedArray<std::uint16_t> bfloat16;  // kBfloat16: the same
+  AlignedArray<std::int8_t> int8;        // kInt8: panels, each (inputs / 4, columns, 4), with zeros behind the inputs
+  AlignedArray<std::int32_t> int8_sums;  // kInt8: (quantized runs, padded outputs), of the weights of a run
+  AlignedFloats scale;                   // kInt8: (padded outputs,)
+  AlignedFloats bias;                    // (padded outputs,)
 
   int panels() const {
     return panel_columns == 0 ? 0
                               : static_cast<int>((bias.size() + static_cast<std::size_t>(panel_columns) - 1) /
                                                  static_cast<std::size_t>(panel_columns));
   }
-  std::uint64_t bytes() const { return (weight.size() + bias.size()) * sizeof(float); }
+  std::uint64_t bytes() const {
+    return weight.bytes() + bfloat16.bytes() + int8.bytes() + int8_sums.bytes() + scale.bytes() + bias.bytes();
+  }
 };
 
 // weight (outputs, inputs), bias (outputs,). `scale`, when not empty, (outputs,): multiplies the output, folded into
 // both (the layer scale of a block).
 PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float> weight, std::span<const float> bias,
-                         std::span<const float> scale = {});
+                         std::span<const float> scale = {}, WeightFormat format = WeightFormat::kFloat32);
 
 enum class Epilogue { kNone, kGelu, kGeluTanh, kSilu, kResidual };
 Epilogue epilogue_of(Activation activation);
 
 struct LinearCall {
   std::int64_t rows = 0;
-  const float* in = nullptr;  // (rows, inputs), in_stride floats apart
+  const float* in = nullptr;  // (rows, inputs), in_stride floats apart; not for kInt8
   std::ptrdiff_t in_stride = 0;
-  float* out = nullptr;  // (rows, padded outputs), out_stride floats apart
+  float* out = nullptr;  // (rows, columns of the panels, whole vectors), out_stride floats apart
   std::ptrdiff_t out_stride = 0;
   Epilogue epilogue = Epilogue::kNone;
   const float* residual = nullptr;  // for kResidual: laid out as `out`, which it may not overlap
-  int first_panel = 0;              // only the columns of these panels are computed
+  int first_panel = 0;              // only the columns of these panels are computed, `out` begins with theirs
   int last_panel = 0;               // one past the end
+  // Only the terms of these inputs are added: `in` begins with input `first_input`. From 0 the sums begin with the
+  // bias, else with what is in `out`; f comes with the last input. So a product in several calls, in order, has the
+  // bits of one call.
+  int first_input = 0;
+  int last_input = 0;  // one past the end
+  // For kInt8: the same inputs, and `first_input` a multiple of kQuantizedInputs.
+  QuantizedRows quantized;
 };
+
+// A call for all outputs and inputs of `rows` rows.
+inline LinearCall whole_linear(const PackedLinear& op, std::int64_t rows, const float* in, std::ptrdiff_t in_stride,
+                               float* out, std::ptrdiff_t out_stride, Epilogue epilogue = Epilogue::kNone,
+                               const float* residual = nullptr) {
+  return {rows, in, in_stride, out, out_stride, epilogue, residual, 0, op.panels(), 0, op.inputs, {}};
+}
 using LinearFunction = void (*)(const PackedLinear& op, const LinearCall& call);
 LinearFunction linear_for(Isa isa);
 

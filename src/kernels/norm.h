@@ -6,7 +6,16 @@
 //
 // Rows are pixels. `in` and `out` may be the same. The variance is summed from differences to the mean, never as
 // E[x^2] - mean^2, which loses all digits where the mean is large. Memory-bound: about 8 bytes and 6 operations an
-// element. Error of the fast version: below 1e-6 of the row's largest output.
+// element.
+//
+// Largest errors of the fast version on any instruction set, against float64, in parts of the row's largest output, for
+// numbers of channels of a range. LayerNorm_far: of values 1000 times as far from zero as from each other.
+//
+//   LayerNorm      2     64    4e-7    of the largest output
+//   LayerNorm      65    4096  6e-7    of the largest output
+//   LayerNorm_far  2     4096  1.5e-3  of the largest output
+//   RMSNorm        2     4096  4.5e-7  of the largest output
+//   SimpleNorm     2     4096  6e-7    of the largest output
 #pragma once
 
 #include <cstddef>

@@ -7,6 +7,7 @@
 
 #include "convnext/error.h"
 #include "core/float16.h"
+#include "io/file.h"
 #include "model/tensors.h"
 
 namespace convnext {
@@ -52,6 +53,12 @@ std::vector<float> WeightStore::floats(std::string_view name) const {
   std::vector<float> values(static_cast<std::size_t>(view.count()));
   to_float32(view, values);
   return values;
+}
+
+void WeightStore::release(std::string_view name) const {
+  const ConstTensorView& view = at(name);
+  const std::span bytes(view.data, static_cast<std::size_t>(view.count()) * size_of(view.dtype));
+  for (const std::shared_ptr<const void>& owner : owners_) release_pages(owner, bytes);
 }
 
 std::uint64_t WeightStore::bytes() const {

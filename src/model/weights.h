@@ -30,6 +30,10 @@ class WeightStore {
   // Elements of a tensor as float32, row-major, whatever its type.
   std::vector<float> floats(std::string_view name) const;
 
+  // Gives the memory of a tensor that lies in a mapped file back to the system, for when it has been copied elsewhere.
+  // It can still be read, from the file again. Throws as at().
+  void release(std::string_view name) const;
+
   std::uint64_t bytes() const;
 
  private:

@@ -14,25 +14,29 @@ namespace convnext::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// q(a) = P(normal variable > a) on [0, kGeluEnd] as a polynomial in t = 2 a / kGeluEnd - 1: the weighted minimax fit
-// (weight max(a, 1/4), by Lawson's iteration on a Chebyshev basis), error 2.6e-8 before rounding. Low powers first.
-inline constexpr float kGeluEnd = 5.6f;
-inline constexpr float kGeluTail[18] = {
-    2.555126557e-03f,  -2.216342278e-02f, 8.688084781e-02f,  -1.980774999e-01f, 2.746963203e-01f, -1.979637891e-01f,
-    -2.830602042e-02f, 2.177776545e-01f,  -1.908147335e-01f, -4.837555811e-03f, 1.410108060e-01f, -8.619384468e-02f,
-    -3.610565886e-02f, 5.492696539e-02f,  -2.082837513e-03f, -1.491253357e-02f, 2.166208578e-03f, 1.443984918e-03f};
+// erf(x / sqrt(2)) = x P(x^2) / Q(x^2) on [-kGeluEnd, kGeluEnd]: the weighted minimax fit (weight max(|x|, 1/4), by
+// Lawson's iteration on the linearised quotient), error 1.8e-8 before rounding. Low powers first; Q begins with 1.
+inline constexpr float kGeluEnd = 5.2f;
+inline constexpr float kGeluP[6] = {7.978842854e-01f, 6.671445817e-02f, 9.315111674e-03f,
+                                    3.303038829e-04f, 1.292512388e-05f, 4.807817078e-08f};
+inline constexpr float kGeluQ[6] = {
+    1.0f, 2.502794862e-01f, 2.838999219e-02f, 1.863398240e-03f, 7.316630217e-05f, 1.242985377e-06f};
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V gelu(D d, V x) {
-  const V magnitude = hn::Abs(x);
-  const V a = hn::Min(magnitude, hn::Set(d, kGeluEnd));
-  const V t = hn::MulAdd(a, hn::Set(d, 2.0f / kGeluEnd), hn::Set(d, -1.0f));
-  V tail = hn::Set(d, kGeluTail[17]);
+  const V square = hn::Mul(x, x);
+  V p = hn::Set(d, kGeluP[5]);
+  V q = hn::Set(d, kGeluQ[5]);
   CONVNEXT_UNROLL
-  for (int power = 16; power >= 0; --power) tail = hn::MulAdd(tail, t, hn::Set(d, kGeluTail[power]));
-  // (x + |x|) / 2 is max(x, 0), and NaN where x is.
-  const V positive = hn::Mul(hn::Set(d, 0.5f), hn::Add(x, magnitude));
-  return hn::NegMulAdd(a, tail, positive);
+  for (int power = 4; power >= 0; --power) {
+    p = hn::MulAdd(p, square, hn::Set(d, kGeluP[power]));
+    q = hn::MulAdd(q, square, hn::Set(d, kGeluQ[power]));
+  }
+  const V erf = hn::Div(hn::Mul(x, p), q);
+  const V half = hn::Mul(hn::Set(d, 0.5f), x);
+  // Beyond the end the quotient means nothing. NaN is not beyond it.
+  const auto beyond = hn::Gt(hn::Abs(x), hn::Set(d, kGeluEnd));
+  return hn::IfThenElse(beyond, hn::Max(x, hn::Zero(d)), hn::MulAdd(half, erf, half));
 }
 
 // x / (1 + exp(-z)). Beyond 88 exp(-z) would overflow, and the quotient is nothing already.

@@ -1,16 +1,16 @@
-// For files that are compiled once for each instruction set, before any of Highway's headers: leaves out those of its
-// targets that we do not use. The portable one cannot be left out: it is Highway's baseline on x86.
+// For files that are compiled once for each instruction set, before any other of Highway's headers: how to choose among
+// the functions that were compiled.
 #pragma once
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
-
-#include <hwy/targets.h>
+#include "core/simd_targets.h"
 
 #if defined(__clang__)
 #define CONVNEXT_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define CONVNEXT_UNROLL _Pragma("GCC unroll 32")
 #endif
+
+#include <hwy/targets.h>  // after core/simd_targets.h
 
 // case labels of a switch over Isa that return &namespace::function for those that were compiled.
 #if HWY_TARGETS & HWY_EMU128

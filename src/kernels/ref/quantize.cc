@@ -1,0 +1,33 @@
+#include "kernels/quantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace convnext::ref {
+
+void quantize(int inputs, std::span<const float> in, std::span<std::uint8_t> values, std::span<QuantizedRun> runs) {
+  const auto columns = static_cast<std::size_t>(inputs);
+  const auto row_runs = static_cast<std::size_t>(quantized_runs(inputs));
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    const std::size_t first = run / row_runs * columns + run % row_runs * kQuantizedInputs;
+    const std::size_t count = std::min<std::size_t>(kQuantizedInputs, columns - run % row_runs * kQuantizedInputs);
+    const std::span<const float> x = in.subspan(first, count);
+    if (!std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); })) {
+      runs[run] = {std::numeric_limits<float>::quiet_NaN(), 0};
+      std::fill_n(&values[first], count, std::uint8_t{0});
+      continue;
+    }
+    const float low = std::min(0.0f, *std::min_element(x.begin(), x.end()));
+    const float high = std::max(0.0f, *std::max_element(x.begin(), x.end()));
+    const float range = high - low;
+    const float steps = range > 0 ? 255.0f / range : 0.0f;
+    const float zero = std::nearbyint(-low * steps);
+    runs[run] = {range / 255.0f, static_cast<std::int32_t>(zero)};
+    for (std::size_t i = 0; i < count; ++i) {
+      values[first + i] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(x[i] * steps) + zero, 0.0f, 255.0f));
+    }
+  }
+}
+
+}  // namespace convnext::ref

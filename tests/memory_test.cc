@@ -1,0 +1,90 @@
+// How much memory a network takes: while it is loaded, and on pictures much larger than it was trained on.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "core/peak_memory.h"
+#include "engine/backend.h"
+#include "model/checkpoint.h"
+#include "model/formula.h"
+#include "model/registry.h"
+#include "tests/child_process.h"
+#include "tests/temporary_folder.h"
+
+namespace convnext {
+namespace {
+
+constexpr std::uint64_t kMegabyte = 1'000'000;
+
+// Runs one input; the logits.
+Tensor run(const Executable& executable, const NetworkConfig& config, const Tensor& input, Workspace& workspace) {
+  const Shape& shape = input.shape();
+  Tensor logits = Tensor::zeros(output_shapes(config, shape[0], shape[2], shape[3]).logits);
+  OutputViews outputs;
+  outputs.logits = logits.view();
+  executable.run(input.view(Layout::kNchw), outputs, workspace);
+  return logits;
+}
+
+class LoadedNetwork : public testing::TestWithParam<Precision> {};
+INSTANTIATE_TEST_SUITE_P(Precisions, LoadedNetwork,
+                         testing::Values(Precision::kFp32, Precision::kBf16, Precision::kInt8),
+                         [](const auto& test) { return std::string(name_of(test.param)); });
+
+// From a file of 114 MB to the first answer, everything in the process counted. A file that stays in memory beside what
+// is packed of it, or a copy of it, would be 114 MB more.
+TEST_P(LoadedNetwork, TakesLittleMoreThanItsPackedWeights) {
+  const TemporaryFolder folder;
+  const std::string file = (folder / "tiny.safetensors").string();
+  // By another process: what it takes to make the file does not count.
+  const ChildResult made =
+      run_child({CONVNEXT_PROGRAM, "init", "convnext_tiny", "--weights", "formula", "--output", file},
+                {.folder = folder.path(), .environment = {}});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  reset_peak_memory();  // of other tests, when they run in the same process
+  Workspace workspace;
+  ThreadPool pool(2);
+  workspace.pool = &pool;
+  std::unique_ptr<Executable> executable;
+  NetworkConfig config;
+  {
+    const Checkpoint checkpoint = read_checkpoint(file);
+    config = checkpoint.card.network;
+    executable = make_cpu_backend()->compile(config, checkpoint.weights, GetParam());
+  }
+  run(*executable, config, formula_input("input", {1, 3, 224, 224}, 1), workspace);
+  const std::uint64_t packed = executable->weight_bytes();
+  EXPECT_GT(packed, 28 * kMegabyte);
+  EXPECT_LT(packed, 118 * kMegabyte);
+  EXPECT_LT(peak_memory(), packed * 13 / 10 + 16 * kMegabyte);
+}
+
+class LargePicture : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Grn, LargePicture, testing::Bool(),
+                         [](const auto& test) { return test.param ? "with" : "without"; });
+
+// What a network plans to use at 1500 x 1000 is two of its largest maps and a little for each thread; with GRN, whose
+// statistics are the whole picture's, the hidden map comes to it, four times as large. A hidden map that is kept
+// without need, or windows of a convolution gathered for the whole picture, would be more.
+TEST_P(LargePicture, TakesTwoMapsAndWhatTheThreadsNeed) {
+  NetworkConfig config = architecture("convnext_tiny").network;
+  auto& network = std::get<ConvNextConfig>(config);
+  network.depths = {1, 1, 1, 1};  // memory does not depend on them
+  network.grn = GetParam();
+  network.layer_scale = !GetParam();
+  const auto executable = make_cpu_backend()->compile(config, formula_weights(config, 1), Precision::kFp32);
+  ThreadPool pool(2);
+  Workspace workspace;
+  workspace.pool = &pool;
+  const Tensor logits = run(*executable, config, formula_input("input", {1, 3, 1000, 1500}, 1), workspace);
+  for (const float logit : logits.values<float>()) ASSERT_TRUE(std::isfinite(logit));
+  const std::uint64_t map = std::uint64_t{250} * 375 * 96 * sizeof(float);
+  const std::uint64_t maps = GetParam() ? 6 : 2;
+  EXPECT_LT(workspace.arena.capacity(), maps * map * 11 / 10 + 8 * kMegabyte);
+}
+
+}  // namespace
+}  // namespace convnext
