@@ -1,11 +1,14 @@
 // Each fast kernel by itself on the best instruction set, one thread, at the sizes that ConvNeXt-T has at 224 pixels:
 // stage s is 56 >> s pixels wide and 96 << s channels deep. Rows and tiles are as large as the engine makes them.
+// "of_peak" holds a kernel's arithmetic against multiply-adds in registers, measured before and after it.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
+#include "convnext/image.h"
 #include "core/hash.h"
 #include "kernels/activation.h"
 #include "kernels/aligned_floats.h"
@@ -15,6 +18,9 @@
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/padding.h"
+#include "kernels/peak.h"
+#include "kernels/quantize.h"
+#include "model/formula.h"
 
 namespace convnext {
 namespace {
@@ -31,9 +37,49 @@ AlignedFloats random_floats(std::ptrdiff_t count) {
   return values;
 }
 
+// Where the quantized inputs of a linear lie.
+class QuantizedMemory {
+ public:
+  QuantizedMemory(std::int64_t rows, int inputs)
+      : stride_(round_up(inputs, 64)),
+        run_stride_(quantized_runs(inputs)),
+        values_(static_cast<std::size_t>(rows * stride_)),
+        runs_(static_cast<std::size_t>(rows * run_stride_)) {}
+
+  cpu::QuantizedRows rows() {
+    return {.values = values_.data(), .stride = stride_, .runs = runs_.data(), .run_stride = run_stride_};
+  }
+
+ private:
+  std::ptrdiff_t stride_;
+  std::ptrdiff_t run_stride_;
+  AlignedArray<std::uint8_t> values_;
+  std::vector<QuantizedRun> runs_;
+};
+
 benchmark::Counter rate(double an_iteration) {
   return {an_iteration, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::OneK::kIs1000};
 }
+
+// Runs `step` for as long as the benchmark wants; `flop` of it is what an iteration computes.
+void measure_arithmetic(benchmark::State& state, double flop, const auto& step,
+                        cpu::Arithmetic arithmetic = cpu::Arithmetic::kFloat) {
+  double peak = cpu::measure_peak(best_isa(), arithmetic);
+  for (auto _ : state) {
+    step();
+    benchmark::ClobberMemory();
+  }
+  peak = (peak + cpu::measure_peak(best_isa(), arithmetic)) / 2;
+  state.counters["FLOP/s"] = rate(flop);
+  state.counters["of_peak"] = rate(1e-9 * flop / peak);
+}
+
+void peak(benchmark::State& state) {
+  double sum = 0;
+  for (auto _ : state) sum += cpu::measure_peak(best_isa(), static_cast<cpu::Arithmetic>(state.range(0)));
+  state.counters["FLOP/s"] = 1e9 * sum / static_cast<double>(state.iterations());
+}
+BENCHMARK(peak)->ArgName("arithmetic")->DenseRange(0, 2);
 
 void depthwise(benchmark::State& state) {
   const int channels = channels_of(state);
@@ -46,11 +92,8 @@ void depthwise(benchmark::State& state) {
   const AlignedFloats in = random_floats(width * width * stride);
   AlignedFloats out = random_floats(width * width * stride);
   const auto function = cpu::depthwise_for(best_isa());
-  for (auto _ : state) {
-    function(op, width, width, in.data(), stride, 0, width * width, out.data(), stride);
-    benchmark::ClobberMemory();
-  }
-  state.counters["FLOP/s"] = rate(2.0 * kernel * kernel * static_cast<double>(width * width * channels));
+  measure_arithmetic(state, 2.0 * kernel * kernel * static_cast<double>(width * width * channels),
+                     [&] { function(op, width, width, in.data(), stride, 0, width * width, out.data(), stride); });
 }
 BENCHMARK(depthwise)
     ->ArgNames({"stage", "kernel"})
@@ -75,33 +118,61 @@ void norm(benchmark::State& state) {
 }
 BENCHMARK(norm)->ArgNames({"stage", "kind"})->ArgsProduct({{0, 1, 2, 3}, {0, 1, 2}});
 
-void multiply(benchmark::State& state, int inputs, int outputs, cpu::Epilogue epilogue) {
+constexpr cpu::WeightFormat kFormats[] = {cpu::WeightFormat::kFloat32, cpu::WeightFormat::kBfloat16,
+                                          cpu::WeightFormat::kInt8};
+
+// int8 is the product alone: quantizing its inputs is `quantize`.
+void multiply(benchmark::State& state, int inputs, int outputs, cpu::Epilogue epilogue, cpu::WeightFormat format) {
   const std::int64_t rows = 98;
   const std::ptrdiff_t in_stride = row_stride(inputs, best_isa());
   const std::ptrdiff_t out_stride = row_stride(outputs, best_isa());
   const cpu::PackedLinear op =
       cpu::pack_linear(best_isa(), inputs, outputs, random_floats(std::ptrdiff_t{inputs} * outputs).values(),
-                       random_floats(outputs).values());
+                       random_floats(outputs).values(), {}, format);
   const AlignedFloats in = random_floats(rows * in_stride);
   const AlignedFloats residual = random_floats(rows * out_stride);
   AlignedFloats out = random_floats(rows * out_stride);
-  const auto function = cpu::linear_for(best_isa());
-  for (auto _ : state) {
-    function(op, {rows, in.data(), in_stride, out.data(), out_stride, epilogue, residual.data(), 0, op.panels()});
-    benchmark::ClobberMemory();
+  cpu::LinearCall call =
+      cpu::whole_linear(op, rows, in.data(), in_stride, out.data(), out_stride, epilogue, residual.data());
+  QuantizedMemory quantized(rows, inputs);
+  if (format == cpu::WeightFormat::kInt8) {
+    call.quantized = quantized.rows();
+    cpu::quantize_for(best_isa())(rows, inputs, in.data(), in_stride, call.quantized);
   }
-  state.counters["FLOP/s"] = rate(2.0 * static_cast<double>(rows) * inputs * outputs);
+  const auto function = cpu::linear_for(best_isa());
+  measure_arithmetic(
+      state, 2.0 * static_cast<double>(rows) * inputs * outputs, [&] { function(op, call); },
+      format == cpu::WeightFormat::kInt8 ? cpu::Arithmetic::kInt8 : cpu::Arithmetic::kFloat);
 }
 
 void linear_expand(benchmark::State& state) {
-  multiply(state, channels_of(state), 4 * channels_of(state), static_cast<cpu::Epilogue>(state.range(1)));
+  multiply(state, channels_of(state), 4 * channels_of(state), static_cast<cpu::Epilogue>(state.range(1)),
+           kFormats[state.range(2)]);
 }
-BENCHMARK(linear_expand)->ArgNames({"stage", "epilogue"})->ArgsProduct({{0, 1, 2, 3}, {0, 1, 2, 3}});
+BENCHMARK(linear_expand)
+    ->ArgNames({"stage", "epilogue", "format"})
+    ->ArgsProduct({{0, 1, 2, 3}, {0, 1, 2, 3, 4}, {0}})
+    ->ArgsProduct({{0, 1, 2, 3}, {1}, {1, 2}});
 
 void linear_project(benchmark::State& state) {
-  multiply(state, 4 * channels_of(state), channels_of(state), cpu::Epilogue::kResidual);
+  multiply(state, 4 * channels_of(state), channels_of(state), cpu::Epilogue::kResidual, kFormats[state.range(1)]);
 }
-BENCHMARK(linear_project)->ArgName("stage")->DenseRange(0, 3);
+BENCHMARK(linear_project)->ArgNames({"stage", "format"})->ArgsProduct({{0, 1, 2, 3}, {0, 1, 2}});
+
+void quantize(benchmark::State& state) {
+  const int channels = 4 * channels_of(state);
+  const std::int64_t rows = 98;
+  const std::ptrdiff_t stride = row_stride(channels, best_isa());
+  const AlignedFloats in = random_floats(rows * stride);
+  QuantizedMemory quantized(rows, channels);
+  const auto function = cpu::quantize_for(best_isa());
+  for (auto _ : state) {
+    function(rows, channels, in.data(), stride, quantized.rows());
+    benchmark::ClobberMemory();
+  }
+  state.counters["B/s"] = rate((sizeof(float) + 1.0) * static_cast<double>(rows * channels));
+}
+BENCHMARK(quantize)->ArgName("stage")->DenseRange(0, 3);
 
 void activation(benchmark::State& state) {
   const AlignedFloats source = random_floats(4096);
@@ -114,6 +185,7 @@ void activation(benchmark::State& state) {
     benchmark::ClobberMemory();
   }
   state.counters["elements/s"] = rate(static_cast<double>(values.size()));
+  state.counters["B/s"] = rate(2.0 * sizeof(float) * static_cast<double>(values.size()));
 }
 BENCHMARK(activation)->ArgName("kind")->DenseRange(0, 2);
 
@@ -137,6 +209,17 @@ void grn(benchmark::State& state) {
   state.counters["B/s"] = rate(3.0 * sizeof(float) * static_cast<double>(pixels * channels));
 }
 BENCHMARK(grn)->ArgName("stage")->DenseRange(0, 3);
+
+// A picture of ImageNet's usual size to the middle 224 x 224 of 256.
+void resize(benchmark::State& state) {
+  const Image image = formula_picture(500, 375, 1);
+  Preprocessing preprocessing;
+  preprocessing.interpolation = static_cast<Interpolation>(state.range(0));
+  preprocessing.pipeline = static_cast<PixelPipeline>(state.range(1));
+  for (auto _ : state) benchmark::DoNotOptimize(resize_and_crop(image, preprocessing).pixels.data());
+  state.counters["B/s"] = rate(static_cast<double>(image.pixels.size()) + 3.0 * 224 * 224);
+}
+BENCHMARK(resize)->ArgNames({"interpolation", "pipeline"})->ArgsProduct({{1, 3, 4}, {0, 1}});
 
 }  // namespace
 }  // namespace convnext

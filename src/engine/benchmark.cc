@@ -1,0 +1,238 @@
+#include "engine/benchmark.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "convnext/error.h"
+#include "core/peak_memory.h"
+#include "io/picture_file.h"
+#include "kernels/isa.h"
+#include "kernels/peak.h"
+#include "metrics/classification.h"
+#include "model/formula.h"
+
+namespace convnext {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kWarmUpRuns = 2;
+constexpr std::int64_t kLeastRuns = 3;
+constexpr double kSampleSeconds = 0.02;  // of runs between two measurements of the peak
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::optional<Isa> isa_named(std::string_view name) {
+  for (const Isa isa : supported_isas()) {
+    if (isa != Isa::kPortable && name == name_of(isa)) return isa;
+  }
+  return {};
+}
+
+cpu::Arithmetic arithmetic_of(Precision precision) {
+  switch (precision) {
+    case Precision::kBf16:
+      return cpu::Arithmetic::kBf16;
+    case Precision::kInt8:
+      return cpu::Arithmetic::kInt8;
+    case Precision::kFp32:
+      break;
+  }
+  return cpu::Arithmetic::kFloat;
+}
+
+PeakRates middle_of(const PeakRates& a, const PeakRates& b) {
+  return {.pointwise = (a.pointwise + b.pointwise) / 2, .depthwise = (a.depthwise + b.depthwise) / 2};
+}
+
+double median(std::vector<double> values) { return distribution_of(std::move(values)).median; }
+
+// A network with threads, memory, input and output for one load.
+class Runner {
+ public:
+  Runner(const BenchmarkNetwork& network, const BenchmarkLoad& load) : network_(network), pool_(load.threads) {
+    const OutputShapes shapes = output_shapes(network.config, load.batch, load.resolution, load.resolution);
+    has_classes_ = class_count(network.config) > 0;
+    output_ = Tensor::zeros(has_classes_ ? shapes.logits : shapes.pooled);
+    input_ =
+        Tensor::zeros({load.batch, input_channels(network.config), std::int64_t{load.resolution}, load.resolution});
+    (has_classes_ ? views_.logits : views_.pooled) = output_.view();
+    workspace_.pool = &pool_;
+  }
+
+  void run() { network_.executable->run(std::as_const(input_).view(Layout::kNchw), views_, workspace_); }
+
+  PeakRates peak_rates() { return measure_peak_rates(network_.isa, network_.precision, pool_); }
+  ThreadPool& pool() { return pool_; }
+  Tensor& input() { return input_; }
+  const Tensor& output() const { return output_; }
+  void set_profile(Profile* profile) { workspace_.profile = profile; }
+
+ private:
+  const BenchmarkNetwork& network_;
+  ThreadPool pool_;
+  Workspace workspace_;
+  Tensor input_;
+  Tensor output_;
+  OutputViews views_;
+  bool has_classes_ = false;
+};
+
+// Of the faster half of the runs: what somebody else's work adds to a run is not the network's.
+void keep_profile(Runner& runner, const BenchmarkLoad& load, BenchmarkResult& result) {
+  constexpr std::size_t kMostRuns = 100;
+  constexpr double kMostSeconds = 2.0;
+  std::vector<std::pair<double, Profile>> runs;
+  const Clock::time_point start = Clock::now();
+  do {
+    Profile profile(load.threads);
+    runner.set_profile(&profile);
+    const Clock::time_point begin = Clock::now();
+    runner.run();
+    const double seconds = seconds_since(begin);
+    runner.set_profile(nullptr);
+    runs.emplace_back(seconds, std::move(profile));
+  } while (runs.size() < kMostRuns && seconds_since(start) < std::min(load.seconds, kMostSeconds));
+  std::ranges::sort(runs, {}, [](const auto& run) { return run.first; });
+  runs.resize((runs.size() + 1) / 2, {0.0, Profile(load.threads)});
+  result.profile.emplace(load.threads);
+  for (const auto& [seconds, profile] : runs) {
+    result.profile->merge(profile);
+    result.profile_seconds += seconds;
+  }
+  result.profile_runs = static_cast<std::int64_t>(runs.size());
+}
+
+}  // namespace
+
+PeakRates measure_peak_rates(std::string_view isa_name, Precision precision, ThreadPool& pool) {
+  const std::optional<Isa> isa = isa_named(isa_name);
+  if (!isa) return {};
+  const cpu::Arithmetic arithmetic = arithmetic_of(precision);
+  std::vector<PeakRates> rates(static_cast<std::size_t>(pool.threads()));
+  pool.run(pool.threads(), [&](int i, int) {
+    PeakRates& own = rates[static_cast<std::size_t>(i)];
+    own.depthwise = cpu::measure_peak(*isa, cpu::Arithmetic::kFloat);
+    own.pointwise = arithmetic == cpu::Arithmetic::kFloat ? own.depthwise : cpu::measure_peak(*isa, arithmetic);
+  });
+  PeakRates sum;
+  for (const PeakRates& own : rates) {
+    sum.pointwise += own.pointwise;
+    sum.depthwise += own.depthwise;
+  }
+  return sum;
+}
+
+double seconds_at_peak(const std::vector<OperationCost>& costs, const PeakRates& rates) {
+  double seconds = 0.0;
+  for (const OperationCost& cost : costs) {
+    if (cost.multiply_accumulates == 0) continue;
+    const double rate = cost.operation == Operation::kDepthwise ? rates.depthwise : rates.pointwise;
+    seconds += 2e-9 * static_cast<double>(cost.multiply_accumulates) / rate;
+  }
+  return seconds;
+}
+
+BenchmarkResult measure_network(const BenchmarkNetwork& network, const BenchmarkLoad& load, bool with_profile) {
+  BenchmarkResult result;
+  const std::vector<OperationCost> costs =
+      operation_costs(network.config, load.batch, load.resolution, load.resolution, network.precision);
+  for (const OperationCost& cost : costs) result.gflop += 2e-9 * static_cast<double>(cost.multiply_accumulates);
+
+  reset_peak_memory();
+  Runner runner(network, load);
+  runner.input() = formula_input("benchmark", runner.input().shape(), 1);
+  for (int i = 0; i < kWarmUpRuns; ++i) runner.run();
+
+  std::vector<double> latencies, rooflines, pointwise, depthwise;
+  const Clock::time_point start = Clock::now();
+  PeakRates before = runner.peak_rates();
+  const bool has_roof = before.pointwise > 0;
+  do {
+    const Clock::time_point sample = Clock::now();
+    double taken = 0.0;
+    int runs = 0;
+    do {
+      const Clock::time_point begin = Clock::now();
+      runner.run();
+      latencies.push_back(seconds_since(begin));
+      ++runs;
+      taken = seconds_since(sample);
+    } while (taken < kSampleSeconds);
+    const PeakRates after = runner.peak_rates();
+    const PeakRates rates = middle_of(before, after);
+    before = after;
+    if (has_roof) rooflines.push_back(seconds_at_peak(costs, rates) / (taken / runs));
+    pointwise.push_back(rates.pointwise);
+    depthwise.push_back(rates.depthwise);
+    if (load.on_progress) load.on_progress(seconds_since(start));
+  } while (seconds_since(start) < load.seconds || static_cast<std::int64_t>(latencies.size()) < kLeastRuns);
+
+  result.runs = static_cast<std::int64_t>(latencies.size());
+  result.latency = distribution_of(std::move(latencies));
+  result.roofline = median(std::move(rooflines));
+  result.peak = {.pointwise = median(std::move(pointwise)), .depthwise = median(std::move(depthwise))};
+  if (with_profile) keep_profile(runner, load, result);
+  result.peak_memory = peak_memory();
+  return result;
+}
+
+FileBenchmarkResult measure_from_files(const BenchmarkNetwork& network, const BenchmarkLoad& load,
+                                       const std::vector<std::filesystem::path>& files, Preprocessing preprocessing) {
+  if (input_channels(network.config) != 3) {
+    throw Error(ErrorCode::kUnsupported, "a picture has 3 channels, and this network takes another number");
+  }
+  preprocessing.resolution = load.resolution;
+  reset_peak_memory();
+  Runner runner(network, load);
+  const auto batch = static_cast<std::size_t>(load.batch);
+  const std::size_t values = runner.input().values<float>().size() / batch;
+  const std::size_t classes = runner.output().values<float>().size() / batch;
+  std::vector<Image> images(batch);
+  std::size_t next = 0;  // of `files`
+  FileBenchmarkResult result;
+  std::vector<double> latencies;
+
+  const auto run_batch = [&] {
+    const auto at = [](Clock::time_point a, Clock::time_point b) {
+      return std::chrono::duration<double>(b - a).count();
+    };
+    const Clock::time_point start = Clock::now();
+    runner.pool().run(load.batch, [&](int i, int) {
+      const auto index = static_cast<std::size_t>(i);
+      images[index] = open_picture({.path = files[(next + index) % files.size()], .member = {}});
+    });
+    const Clock::time_point decoded = Clock::now();
+    runner.pool().run(load.batch, [&](int i, int) {
+      const auto index = static_cast<std::size_t>(i);
+      normalize(resize_and_crop(images[index], preprocessing), preprocessing,
+                runner.input().values<float>().subspan(index * values, values));
+    });
+    const Clock::time_point resized = Clock::now();
+    runner.run();
+    for (std::size_t i = 0; i < batch; ++i) top_k(runner.output().values<float>().subspan(i * classes, classes), 1);
+    const Clock::time_point end = Clock::now();
+    next = (next + batch) % files.size();
+    result.decode_seconds += at(start, decoded);
+    result.resize_seconds += at(decoded, resized);
+    result.network_seconds += at(resized, end);
+    result.pictures += load.batch;
+    latencies.push_back(at(start, end));
+  };
+  for (int i = 0; i < kWarmUpRuns; ++i) run_batch();
+  result = {};
+  latencies.clear();
+  next = 0;
+  const Clock::time_point start = Clock::now();
+  do {
+    run_batch();
+    result.seconds = seconds_since(start);
+    if (load.on_progress) load.on_progress(result.seconds);
+  } while (result.seconds < load.seconds || static_cast<std::int64_t>(latencies.size()) < kLeastRuns);
+  result.latency = distribution_of(std::move(latencies));
+  result.peak_memory = peak_memory();
+  return result;
+}
+
+}  // namespace convnext

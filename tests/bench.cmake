@@ -1,0 +1,4 @@
+convnext_test(benchmark_test benchmark_test.cc)
+convnext_test(bench_program_test bench_program_test.cc)
+target_compile_definitions(bench_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
+add_dependencies(bench_program_test convnext_program)
