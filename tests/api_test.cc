@@ -1,12 +1,13 @@
 // The public interface: Model, Context, and the check vector of a model file.
 #include <gmock/gmock.h>
+#include <stdlib.h>
 
 #include <cmath>
-#include <thread>
 
 #include "convnext/convnext.h"
 #include "engine/verify.h"
 #include "expect_error.h"
+#include "io/safetensors.h"
 #include "temporary_folder.h"
 #include "tensor_compare.h"
 #include "tiny_model.h"
@@ -62,11 +63,8 @@ TEST_F(ModelTest, ShortFormsEqualTheirSteps) {
   const Model model = load();
   const Tensor input = model.preprocess(picture_);
   EXPECT_EQ(input.shape(), (Shape{3, 32, 32}));
-  ConstTensorView batch = input.view(Layout::kNchw);
-  batch.shape = {1, 3, 32, 32};
-  batch.strides = contiguous_strides(batch.shape);
   Context context(model, 2);
-  const Outputs outputs = model.run(batch, context, {.logits = true, .pooled = true, .stages = true});
+  const Outputs outputs = model.run(input.view(), context, {.logits = true, .pooled = true, .stages = true});
   EXPECT_EQ(outputs.logits.shape(), (Shape{1, 4}));
   EXPECT_EQ(outputs.pooled.shape(), (Shape{1, 16}));
   ASSERT_EQ(outputs.stages.size(), 2u);
@@ -123,27 +121,198 @@ TEST_F(ModelTest, AnEmptyBatchGivesEmptyOutputs) {
   EXPECT_EQ(model.run(Tensor::zeros({0, 3, 32, 32}).view(), context).logits.shape(), (Shape{0, 4}));
 }
 
-TEST_F(ModelTest, IsSharedBetweenThreads) {
+// A picture that is given without the axis of the batch is a batch of one.
+TEST_F(ModelTest, RunsOnePictureAsItRunsABatchOfOne) {
   const Model model = load();
-  const std::vector<float> expected = model.embed(picture_);
-  std::vector<std::vector<float>> results(4);
-  std::vector<std::thread> threads;
-  for (std::vector<float>& result : results) {
-    threads.emplace_back([&model, &result, this] {
-      for (int i = 0; i < 5; ++i) result = model.embed(picture_);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::vector<float>& result : results) EXPECT_TRUE(tensors_close(result, expected));
+  Context context(model, 1);
+  Tensor input = formula_input("input", {1, 3, 32, 32}, 1);
+  const Outputs batch = model.run(input.view(), context);
+  ConstTensorView one = input.view();
+  one.shape = {3, 32, 32};
+  one.strides = contiguous_strides(one.shape);
+  const Outputs single = model.run(one, context);
+  EXPECT_EQ(single.logits.shape(), (Shape{1, 4}));
+  EXPECT_TRUE(tensors_close(single.logits.values<float>(), batch.logits.values<float>()));
 }
 
-TEST_F(ModelTest, ContextsMayShareAPool) {
+// More pictures than the library takes in a batch, of many sizes: each answer is in its place.
+TEST_F(ModelTest, AnswersForManyPicturesInTheirOrder) {
   const Model model = load();
-  ThreadPool pool(2);
-  Context first(model, pool), second(model, pool);
-  const Tensor input = formula_input("input", {1, 3, 32, 32}, 1);
-  EXPECT_TRUE(tensors_close(model.run(input.view(), first).logits.values<float>(),
-                            model.run(input.view(), second).logits.values<float>()));
+  std::vector<Image> pictures;
+  for (int i = 0; i < 37; ++i) pictures.push_back(formula_picture(40 + i, 60 - i, static_cast<std::uint64_t>(i)));
+  Context context(model, 3);
+  const auto predictions = model.classify(pictures, context, 4);
+  const Tensor embeddings = model.embed(pictures, context);
+  const std::vector<Tensor> features = model.features(pictures, context);
+  ASSERT_EQ(predictions.size(), pictures.size());
+  ASSERT_EQ(embeddings.shape(), (Shape{37, 16}));
+  ASSERT_EQ(features.size(), 2u);
+  EXPECT_EQ(features[0].shape(), (Shape{37, 8, 8, 8}));
+  EXPECT_EQ(features[1].shape(), (Shape{37, 16, 4, 4}));
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const std::vector<Prediction> alone = model.classify(pictures[i], context, 4);
+    ASSERT_EQ(predictions[i].size(), 4u);
+    for (std::size_t place = 0; place < 4; ++place) {
+      EXPECT_EQ(predictions[i][place].index, alone[place].index) << i;
+      EXPECT_NEAR(predictions[i][place].probability, alone[place].probability, 1e-6f);
+    }
+    EXPECT_TRUE(tensors_close(embeddings.values<float>().subspan(i * 16, 16), model.embed(pictures[i], context)));
+    const std::vector<Tensor> maps = model.features(pictures[i], context);
+    for (std::size_t stage = 0; stage < 2; ++stage) {
+      const std::size_t size = stage == 0 ? 8 * 8 * 8 : 16 * 4 * 4;
+      EXPECT_TRUE(tensors_close(features[stage].values<float>().subspan(i * size, size), maps[stage].values<float>()));
+    }
+  }
+}
+
+TEST_F(ModelTest, NoPicturesGiveNoAnswers) {
+  const Model model = load();
+  EXPECT_TRUE(model.classify(std::span<const Image>()).empty());
+  EXPECT_EQ(model.embed(std::span<const Image>()).shape(), (Shape{0, 16}));
+  EXPECT_EQ(model.features(std::span<const Image>()).at(1).shape(), (Shape{0, 16, 4, 4}));
+}
+
+TEST_F(ModelTest, APictureThatIsNoneEndsTheWholeBatch) {
+  const Model model = load();
+  std::vector<Image> pictures(3, picture_);
+  pictures[1] = Image();
+  expect_error(ErrorCode::kInvalidArgument, {"0 x 0"}, [&] { model.embed(pictures); });
+  pictures[1] = Image{.width = 50, .height = 40, .pixels = std::vector<std::uint8_t>(50 * 40 * 3 - 1)};
+  expect_error(ErrorCode::kInvalidArgument, {}, [&] { model.embed(pictures); });
+}
+
+TEST_F(ModelTest, TellsTheShapesOfItsOutputsBeforehand) {
+  const Model model = load();
+  EXPECT_EQ(model.embedding_channels(), 16);
+  EXPECT_EQ(model.stages(), 2);
+  EXPECT_EQ(model.feature_shapes(64, 48), (std::vector<Shape>{{8, 16, 12}, {16, 8, 6}}));
+  Context context(model, 1);
+  const Outputs outputs =
+      model.run(Tensor::zeros({1, 3, 64, 48}).view(), context, {.logits = false, .pooled = false, .stages = true});
+  EXPECT_EQ(outputs.stages[1].shape(), (Shape{1, 16, 8, 6}));
+  expect_error(ErrorCode::kInvalidArgument, {"7 x 48"}, [&] { model.feature_shapes(7, 48); });
+}
+
+// What LoadOptions asks for.
+
+TEST_F(ModelTest, LoadsWithTheThreadsThatItIsTold) {
+  const auto file = write_tiny_model(folder_ / "model.safetensors");
+  EXPECT_EQ(Model::load(file, {.threads = 3}).pool().threads(), 3);
+  EXPECT_EQ(Model::load(file).pool().threads(), available_threads());
+  const auto pool = std::make_shared<ThreadPool>(2);
+  const Model model = Model::load(file, {.pool = pool});
+  EXPECT_EQ(&model.pool(), pool.get());
+  EXPECT_EQ(&Context(model).pool(), pool.get());
+  EXPECT_EQ(Context(model, 5).pool().threads(), 5);
+  expect_error(ErrorCode::kInvalidArgument, {"threads is -1"}, [&] { Model::load(file, {.threads = -1}); });
+}
+
+// A context keeps the threads that it has from a model.
+TEST_F(ModelTest, AContextOutlivesItsModel) {
+  std::optional<Model> first = load();
+  const Model second = load();
+  Context context(*first);
+  first.reset();
+  EXPECT_EQ(second.embed(picture_, context).size(), 16u);
+}
+
+TEST_F(ModelTest, ComputesInThePrecisionThatItIsTold) {
+  const auto file = write_tiny_model(folder_ / "model.safetensors");
+  EXPECT_EQ(Model::load(file).precision(), Precision::kFp32);
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
+    try {
+      const Model model = Model::load(file, {.precision = precision});
+      EXPECT_EQ(model.precision(), precision);
+      EXPECT_EQ(model.embed(picture_).size(), 16u);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+      EXPECT_THAT(error.what(), testing::HasSubstr(std::string(name_of(precision))));
+      EXPECT_NE(precision, Precision::kFp32);
+    }
+  }
+}
+
+TEST(PrecisionNames, AreReadBack) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
+    EXPECT_EQ(precision_from_name(name_of(precision)), precision);
+  }
+  expect_error(ErrorCode::kInvalidArgument, {"fp8", "fp32", "bf16", "int8"}, [] { precision_from_name("fp8"); });
+}
+
+TEST_F(ModelTest, TellsOfTheProgressOfLoading) {
+  const auto file = write_tiny_model(folder_ / "model.safetensors");
+  std::vector<double> parts;
+  Model::load(file, {.progress = [&](double part) { parts.push_back(part); }});
+  ASSERT_GE(parts.size(), 2u);
+  EXPECT_EQ(parts.front(), 0.0);
+  EXPECT_EQ(parts.back(), 1.0);
+  EXPECT_TRUE(std::ranges::is_sorted(parts));
+}
+
+TEST_F(ModelTest, LoadingStopsWhereProgressThrows) {
+  const auto file = write_tiny_model(folder_ / "model.safetensors");
+  struct Enough {};
+  for (const double stop : {0.0, 1.0}) {
+    EXPECT_THROW(Model::load(file, {.progress =
+                                        [stop](double part) {
+                                          if (part >= stop) throw Enough();
+                                        }}),
+                 Enough);
+  }
+}
+
+// A file with something beside the network, which a person should hear of.
+TEST_F(ModelTest, SaysWhatItPassedOverInAFile) {
+  const auto file = write_tiny_model(folder_ / "model.safetensors");
+  std::vector<std::string> lines;
+  const LoadOptions options = {.log = [&](std::string_view line) { lines.emplace_back(line); }};
+  Model::load(file, options);
+  EXPECT_THAT(lines, testing::IsEmpty());
+
+  const SafetensorsFile whole = SafetensorsFile::open(file);
+  auto tensors = whole.tensors();
+  const Tensor count = Tensor::zeros({1}, DType::kI64);
+  tensors.emplace("num_batches_tracked", count.view());
+  write_safetensors(folder_ / "more.safetensors", tensors, whole.metadata());
+  Model::load(folder_ / "more.safetensors", options);
+  EXPECT_THAT(lines, testing::ElementsAre(testing::HasSubstr("num_batches_tracked")));
+}
+
+// What the programs accept as --model.
+TEST_F(ModelTest, IsFoundAsAFolderAndByName) {
+  write_tiny_model(folder_ / "model.safetensors");
+  EXPECT_EQ(Model::load(folder_.path()).classes(), 4);
+  ASSERT_EQ(setenv("CONVNEXT_MODELS", folder_.path().c_str(), 1), 0);
+  EXPECT_EQ(Model::load("model").classes(), 4);
+  EXPECT_EQ(Model::load("model.safetensors").classes(), 4);
+  expect_error(ErrorCode::kNotFound, {"'no_such'", folder_.path().string()}, [] { Model::load("no_such"); });
+  expect_error(ErrorCode::kNotFound, {"name of an architecture", "convnext_tiny.fb_in1k"},
+               [] { Model::load("convnext_tiny"); });
+  unsetenv("CONVNEXT_MODELS");
+}
+
+TEST(ImageFromRgb, CopiesRowsWithTheirStride) {
+  const std::vector<std::uint8_t> padded = {1, 2, 3, 4, 5, 6, 99, 7, 8, 9, 10, 11, 12};
+  const Image image = Image::from_rgb(std::as_bytes(std::span(padded)), 2, 2, 7);
+  EXPECT_EQ(image.width, 2);
+  EXPECT_EQ(image.height, 2);
+  EXPECT_THAT(image.pixels, testing::ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  const Image dense = Image::from_rgb(std::as_bytes(std::span(image.pixels)), 2, 2);
+  EXPECT_EQ(dense.pixels, image.pixels);
+}
+
+TEST(ImageFromRgb, RefusesSizesThatTheBytesDoNotHave) {
+  const std::vector<std::uint8_t> bytes(12);
+  const auto refused = [&](const char* text, int width, int height, std::size_t stride) {
+    expect_error(ErrorCode::kInvalidArgument, {text},
+                 [&] { Image::from_rgb(std::as_bytes(std::span(bytes)), width, height, stride); });
+  };
+  refused("12 bytes are too few", 2, 3, 0);
+  refused("12 bytes are too few", 2, 2, 7);
+  refused("12 bytes are too few", 1, 3, SIZE_MAX);
+  refused("stride is 5", 2, 2, 5);
+  refused("0 x 2", 0, 2, 0);
+  refused("2 x -2", 2, -2, 0);
 }
 
 // A copy keeps the weights alive when the original, and its file, are gone.
@@ -163,7 +332,8 @@ TEST_F(ModelTest, RefusesInputsThatDoNotFit) {
     expect_error(code, {text}, [&] { model.run(input.view(), context); });
   };
   refused(ErrorCode::kMismatch, Tensor::zeros({1, 4, 32, 32}), "4 channels");
-  refused(ErrorCode::kInvalidArgument, Tensor::zeros({3, 32, 32}), "(3, 32, 32)");
+  refused(ErrorCode::kInvalidArgument, Tensor::zeros({32, 32}), "(32, 32)");
+  refused(ErrorCode::kMismatch, Tensor::zeros({4, 32, 32}), "4 channels");
   refused(ErrorCode::kInvalidArgument, Tensor::zeros({1, 3, 32, 32}, DType::kF64), "F64");
   refused(ErrorCode::kInvalidArgument, Tensor::zeros({1, 3, 7, 32}), "7 x 32");
   refused(ErrorCode::kInvalidArgument, Tensor::zeros({1, 3, 0, 0}), "at least 8 x 8");

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#pragma GCC visibility push(default)
 namespace convnext {
 
 enum class ErrorCode {
@@ -35,3 +36,4 @@ class Error : public std::runtime_error {
 };
 
 }  // namespace convnext
+#pragma GCC visibility pop

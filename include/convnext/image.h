@@ -28,6 +28,7 @@
 #include "convnext/tensor.h"
 #include "convnext/thread_pool.h"
 
+#pragma GCC visibility push(default)
 namespace convnext {
 
 // Pillow's own limit for one picture: a quarter of a gigabyte of RGB pixels, doubled.
@@ -54,6 +55,10 @@ struct Image {
 
   // The same from memory; `name` stands for the file in messages.
   static Image decode(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options = {});
+
+  // A copy of pixels in memory, such as a camera's frame: RGB, 8 bits a channel, rows from the top, `stride` bytes from
+  // one row to the next (0: 3 * width). Throws Error (kInvalidArgument) unless `bytes` holds the rows.
+  static Image from_rgb(std::span<const std::byte> bytes, int width, int height, std::size_t stride = 0);
 };
 
 // Resampling filters by Pillow's names. On reduction each widens its support by the scale (antialiasing).
@@ -122,3 +127,4 @@ CropMode crop_mode_from_name(std::string_view name);
 PixelPipeline pixel_pipeline_from_name(std::string_view name);
 
 }  // namespace convnext
+#pragma GCC visibility pop

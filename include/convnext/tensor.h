@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#pragma GCC visibility push(default)
 namespace convnext {
 
 enum class DType : std::uint8_t { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kBF16, kF32, kF64 };
@@ -96,3 +97,4 @@ class Tensor {
 };
 
 }  // namespace convnext
+#pragma GCC visibility pop

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 
+#pragma GCC visibility push(default)
 namespace convnext {
 
 // What this process may use: the smallest of the CPU affinity, the cgroup's quota (rounded up) and OMP_NUM_THREADS; at
@@ -36,3 +37,4 @@ class ThreadPool {
 };
 
 }  // namespace convnext
+#pragma GCC visibility pop

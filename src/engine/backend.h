@@ -2,11 +2,13 @@
 // packs and schedules inside as it likes. There is no virtual call an operation.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "convnext/model.h"
 #include "convnext/tensor.h"
 #include "convnext/thread_pool.h"
 #include "core/arena.h"
@@ -15,14 +17,13 @@
 
 namespace convnext {
 
-enum class Precision { kFp32, kBf16, kInt8 };
-std::string_view name_of(Precision precision);
-Precision precision_from_name(std::string_view name);
+class Profile;
 
 // What one thread of inference owns: scratch memory, and the threads that may help.
 struct Workspace {
   Arena arena;
   ThreadPool* pool = nullptr;  // null: the calling thread only
+  Profile* profile = nullptr;  // where times go (engine/profile.h); null: nowhere
 };
 
 // Shapes for a batch of n pictures of height x width; all tensors are float32, contiguous.
@@ -51,13 +52,20 @@ class Executable {
   virtual std::uint64_t weight_bytes() const = 0;
 };
 
+// What compiling may use, and whom it tells.
+struct CompileOptions {
+  ThreadPool* pool = nullptr;  // null: threads that end with it
+  // Told by the calling thread, what part of the weights is packed, in [0, 1]. What it throws ends the compiling.
+  std::function<void(double part)> progress = {};
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  // "scalar", "avx2", "avx512", "neon"
   // Throws Error (kUnsupported) for a precision or network that this backend does not run.
   virtual std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights,
-                                              Precision precision) const = 0;
+                                              Precision precision, const CompileOptions& options = {}) const = 0;
 };
 
 // The scalar reference: one loop nest an operation, float64 sums. Slow, and the judge of all others.

@@ -13,7 +13,6 @@
 namespace convnext {
 namespace {
 
-constexpr int kMaxSide = 4096;  // of a picture in a card
 constexpr std::size_t kMaxValues = 64;
 
 ConstTensorView batch_view(const Tensor& tensor) {
@@ -62,8 +61,8 @@ double relative_error(const std::vector<float>& computed, const std::vector<floa
 
 CheckVector make_check_vector(const Card& card, const WeightStore& weights, ThreadPool* pool) {
   CheckVector check;
-  check.width = std::min(card.preprocessing.resolution * 5 / 4, kMaxSide);
-  check.height = std::min(card.preprocessing.resolution, kMaxSide);
+  check.width = std::min(card.preprocessing.resolution * 5 / 4, kMaxResolution);
+  check.height = std::min(card.preprocessing.resolution, kMaxResolution);
   check.seed = 1;
   check.logits = compute(card, weights, check, pool);
   if (!std::ranges::all_of(check.logits, [](float value) { return std::isfinite(value); })) {
