@@ -5,7 +5,7 @@ BUILD := build/release
 PREFIX ?= /usr/local
 MODEL ?= models/convnext_cifar10.safetensors
 FUZZ_SECONDS ?= 600
-SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.cc' '*.h')
+SOURCES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.cc' '*.h')
 
 all: setup  ## set up what is missing and build everything (the default)
 	cmake --preset release
@@ -74,6 +74,6 @@ install:  ## install what is built: make install PREFIX=/usr/local
 	cmake --install $(BUILD) --prefix "$(PREFIX)"
 
 clean:  ## remove what was built; build/libtorch stays
-	rm -rf build/release build/debug build/clang build/asan build/tsan build/fuzz build/shared
+	rm -rf build/release build/debug build/clang build/asan build/tsan build/fuzz build/aarch64
 
 .PHONY: all help setup demo test asan tsan fuzz format check-format lint goldens parity accuracy install clean

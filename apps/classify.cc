@@ -78,17 +78,16 @@ ExitCode classify(const ClassifyOptions& options) {
   require_classifier(model);
   std::optional<JsonList> list;
   if (options.json) list.emplace();
-  PictureRunner runner(model, PictureOutput::kLogits, options.device.threads, 0, options.decode,
-                       [&](const PictureResult& result) {
-                         if (!result.error.empty()) report(result.error);
-                         std::vector<Prediction> predictions;
-                         if (result.error.empty()) predictions = model.predictions(result.values, options.top_k);
-                         if (list) {
-                           list->add(to_json(result, predictions));
-                         } else if (result.error.empty()) {
-                           print(to_text(result, predictions));
-                         }
-                       });
+  PictureRunner runner(model, PictureOutput::kLogits, 0, options.decode, [&](const PictureResult& result) {
+    if (!result.error.empty()) report(result.error);
+    std::vector<Prediction> predictions;
+    if (result.error.empty()) predictions = model.predictions(result.values, options.top_k);
+    if (list) {
+      list->add(to_json(result, predictions));
+    } else if (result.error.empty()) {
+      print(to_text(result, predictions));
+    }
+  });
   add_inputs(options.inputs, runner);
   if (runner.failed() == 0) return kDone;
   if (runner.done() > 1) report(fmt::format("{} of {} pictures were skipped", runner.failed(), runner.done()));
@@ -109,6 +108,7 @@ void add_classify(CLI::App& program, Command& chosen) {
       ->type_name("K");
   add_decode_options(*command, options->decode);
   add_device_options(*command, options->device);
+  add_precision_option(*command, options->device);
   add_json_option(*command, options->json);
   command->footer("Example: convnext classify cat.jpg holiday/ --model model.safetensors --top-k 3");
   command->callback([&chosen, options] { chosen = [options] { return classify(*options); }; });

@@ -17,10 +17,12 @@ void add_init(CLI::App& program, Command& chosen);
 void add_inspect(CLI::App& program, Command& chosen);
 void add_verify(CLI::App& program, Command& chosen);
 void add_convert(CLI::App& program, Command& chosen);
+void add_quantize(CLI::App& program, Command& chosen);
 void add_classify(CLI::App& program, Command& chosen);
 void add_embed(CLI::App& program, Command& chosen);
 void add_eval(CLI::App& program, Command& chosen);
 void add_preprocess(CLI::App& program, Command& chosen);
 void add_run(CLI::App& program, Command& chosen);
+void add_bench(CLI::App& program, Command& chosen);
 
 }  // namespace convnext::apps

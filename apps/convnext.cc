@@ -26,11 +26,13 @@ ExitCode main(int argc, char** argv) {
   add_init(program, chosen);
   add_verify(program, chosen);
   add_convert(program, chosen);
+  add_quantize(program, chosen);
   add_classify(program, chosen);
   add_embed(program, chosen);
   add_eval(program, chosen);
   add_preprocess(program, chosen);
   add_run(program, chosen);
+  add_bench(program, chosen);
   return run_command([&] {
     // CLI11 would only say that a subcommand is required.
     const auto is_named = [argv](const CLI::App* command) { return command->get_name() == argv[1]; };

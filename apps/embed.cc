@@ -58,21 +58,19 @@ ExitCode embed(const EmbedOptions& options) {
   std::int64_t failed = 0;
 
   write_file_atomically(names, [&](const ByteSink& sink) {
-    PictureRunner runner(model, PictureOutput::kPooled, options.device.threads, 0, options.decode,
-                         [&](const PictureResult& result) {
-                           if (!result.error.empty()) {
-                             progress.clear();
-                             report(result.error);
-                           } else {
-                             if (!rows)
-                               rows.emplace(output, channels = static_cast<std::int64_t>(result.values.size()));
-                             rows->add(options.l2 ? normalized(result.values)
-                                                  : std::vector<float>(result.values.begin(), result.values.end()));
-                             const std::string line = line_of(result.file);
-                             sink(std::as_bytes(std::span(line)));
-                           }
-                           progress.advance(1);
-                         });
+    PictureRunner runner(model, PictureOutput::kPooled, 0, options.decode, [&](const PictureResult& result) {
+      if (!result.error.empty()) {
+        progress.clear();
+        report(result.error);
+      } else {
+        if (!rows) rows.emplace(output, channels = static_cast<std::int64_t>(result.values.size()));
+        rows->add(options.l2 ? normalized(result.values)
+                             : std::vector<float>(result.values.begin(), result.values.end()));
+        const std::string line = line_of(result.file);
+        sink(std::as_bytes(std::span(line)));
+      }
+      progress.advance(1);
+    });
     add_inputs(options.inputs, runner);
     failed = runner.failed();
     if (!rows) throw Error(ErrorCode::kNotFound, "none of the pictures could be read: nothing was written");
@@ -109,6 +107,7 @@ void add_embed(CLI::App& program, Command& chosen) {
   command->add_flag("--l2", options->l2, "Divide each row by its L2 norm");
   add_decode_options(*command, options->decode);
   add_device_options(*command, options->device);
+  add_precision_option(*command, options->device);
   add_json_option(*command, options->json);
   command->footer("Example: convnext embed photos/ --output photos.npy --l2");
   command->callback([&chosen, options] { chosen = [options] { return embed(*options); }; });

@@ -22,7 +22,7 @@ ExitCode eval(const EvalOptions& all_options) {
 
   ClassificationMetrics metrics(model.classes());
   ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(data.samples.size())));
-  PictureRunner runner(model, PictureOutput::kLogits, options.device.threads, options.batch_size, all_options.decode,
+  PictureRunner runner(model, PictureOutput::kLogits, options.batch_size, all_options.decode,
                        [&](const PictureResult& result) {
                          if (result.error.empty()) {
                            metrics.add(result.values, result.target);

@@ -195,6 +195,7 @@ void add_evaluation_options(CLI::App& command, EvaluationCommand& options) {
       ->type_name("N");
   command.add_option("--confusion", options.confusion, "Write the confusion matrix to a CSV file")->type_name("FILE");
   add_device_options(command, options.device);
+  add_precision_option(command, options.device);
   add_json_option(command, options.json);
 }
 

@@ -8,6 +8,7 @@
 
 #include "apps/terminal.h"
 #include "convnext/error.h"
+#include "engine/installed_models.h"
 #include "model/class_matching.h"
 
 namespace convnext::apps {
@@ -18,13 +19,9 @@ constexpr const char* kShippedModel = "convnext_cifar10";
 constexpr int kMaxThreads = 4096;
 
 // Where models are installed; in a build tree, the project's own.
-fs::path installed_models() {
-  std::error_code ignored;
-  const fs::path in_build_tree = program_folder() / "../../../models";
-  const fs::path installed = program_folder() / "../share/convnext/models";
-  const fs::path& folder =
-      !fs::is_directory(installed, ignored) && fs::is_directory(in_build_tree, ignored) ? in_build_tree : installed;
-  return folder.lexically_normal();
+fs::path models_of_installation() {
+  const fs::path installed = installed_models();
+  return installed.empty() ? (program_folder() / "../../../models").lexically_normal() : installed;
 }
 
 std::vector<int> parse_list(const char* option, std::string_view text) {
@@ -149,6 +146,15 @@ void add_device_options(CLI::App& command, DeviceOptions& options) {
   add_threads_option(command, options.threads);
 }
 
+void add_precision_option(CLI::App& command, DeviceOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--precision", [&options](const std::string& name) { options.precision = precision_from_name(name); },
+          "What the network computes in: fp32, bf16 or int8 (default: as the model says, else fp32)")
+      ->check(problem_of(precision_from_name))
+      ->type_name("NAME");
+}
+
 void add_decode_options(CLI::App& command, DecodeOptions& options) {
   command.add_flag("--exif-orientation", options.exif_orientation,
                    "Turn pictures upright as their EXIF data say (the published networks were measured without)");
@@ -259,7 +265,7 @@ NetworkConfig network_from(const RegistryEntry& entry, const NetworkOptions& opt
 }
 
 fs::path model_file(const std::string& model) try {
-  return find_model_file(model, installed_models());
+  return find_model_file(model, models_of_installation());
 } catch (const Error& error) {
   if (error.code() == ErrorCode::kNotFound && find_architecture(model)) throw UsageError(error.what());
   if (error.code() != ErrorCode::kNotFound || !looks_like_name(model)) throw;
@@ -275,13 +281,39 @@ FileOrArchitecture model_file_or_architecture(const std::string& model) {
   const RegistryEntry* entry = find_architecture(model);
   if (!entry) return model_file(model);
   try {
-    const fs::path file = find_model_file(model, installed_models());
+    const fs::path file = find_model_file(model, models_of_installation());
     // A folder of that name may hold anything.
     weights_file(file);
     return file;
   } catch (const Error&) {
   }
   return entry;
+}
+
+NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network) {
+  NetworkSource source;
+  const FileOrArchitecture found = model_file_or_architecture(model);
+  if (const auto* file = std::get_if<fs::path>(&found)) {
+    if (!network.overrides().empty()) {
+      throw UsageError(
+          fmt::format("'{}' is a file, whose network is what it is: --depths, --dims, --kernel-size, "
+                      "--patch-size, --classes and --input-channels go with a registered name",
+                      model));
+    }
+    source.checkpoint = read_model(*file, architecture);
+    source.card = source.checkpoint->card;
+    source.entry = &convnext::architecture(source.card.architecture);
+    return source;
+  }
+  source.entry = std::get<const RegistryEntry*>(found);
+  if (!architecture.empty() && &architecture_named(architecture) != source.entry) {
+    throw UsageError(
+        fmt::format("'{}' is the name of a network, and --architecture names another: it goes with a file", model));
+  }
+  source.card.architecture = source.entry->name;
+  source.card.network = network_from(*source.entry, network);
+  source.card.preprocessing = source.entry->preprocessing;
+  return source;
 }
 
 std::string model_or_shipped(const ModelOptions& options) {
@@ -310,7 +342,9 @@ Model load_model(const ModelOptions& options, const DeviceOptions& device) {
   require_cpu(device);
   if (!options.architecture.empty()) architecture_named(options.architecture);
   const fs::path file = model_file(model_or_shipped(options));
-  return Model::load(file, {.architecture = options.architecture, .isa = {}});
+  return Model::load(
+      file,
+      {.architecture = options.architecture, .precision = device.precision, .threads = device.threads, .log = report});
 }
 
 void require_classifier(const Model& model) {

@@ -39,12 +39,14 @@ void add_architecture_option(CLI::App& command, std::string& architecture);
 // --no-ema: of a training checkpoint that holds both, the weights and not their moving average.
 void add_no_ema_option(CLI::App& command, bool& no_ema);
 
-// --device and --threads
+// --device and --threads, and for commands that run the engine --precision.
 struct DeviceOptions {
   std::string device = "cpu";
-  int threads = 0;  // 0: as many as the process may use
+  int threads = 0;                     // 0: as many as the process may use
+  std::optional<Precision> precision;  // empty: as the model's card says
 };
 void add_device_options(CLI::App& command, DeviceOptions& options);
+void add_precision_option(CLI::App& command, DeviceOptions& options);
 void add_threads_option(CLI::App& command, int& threads);
 // Throws Error (kUnsupported) for any other device: there is no silent fall back.
 void require_cpu(const DeviceOptions& options);
@@ -110,6 +112,16 @@ std::filesystem::path model_file(const std::string& model);
 using FileOrArchitecture = std::variant<std::filesystem::path, const RegistryEntry*>;
 FileOrArchitecture model_file_or_architecture(const std::string& model);
 
+// What a file of weights or a registered name stands for.
+struct NetworkSource {
+  const RegistryEntry* entry = nullptr;
+  Card card;
+  std::optional<Checkpoint> checkpoint;  // of a file
+};
+// `network` goes with a registered name. Throws UsageError when it is given with a file, or when `architecture` names
+// another network than `model` does.
+NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network);
+
 // The model that --model names, or the shipped one, which is then said on standard error.
 std::string model_or_shipped(const ModelOptions& options);
 
@@ -117,7 +129,7 @@ std::string model_or_shipped(const ModelOptions& options);
 Checkpoint read_model(const std::filesystem::path& file, const std::string& architecture,
                       const TensorFileOptions& file_options = {});
 
-// A model ready to run on the chosen device.
+// A model ready to run on the chosen device, with its threads. What there is to say of the file goes to standard error.
 Model load_model(const ModelOptions& options, const DeviceOptions& device);
 
 // Throws Error when the model does not classify.

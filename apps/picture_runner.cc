@@ -7,31 +7,21 @@
 #include <new>
 
 #include "convnext/error.h"
+#include "engine/picture_batches.h"
 #include "io/image_folder.h"
 
 namespace convnext::apps {
 namespace fs = std::filesystem;
-namespace {
 
-// Enough for every thread to have work while the batch of a large input stays small.
-std::size_t fitting_batch(const Model& model) {
-  constexpr std::size_t kMaxBatch = 16;
-  constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
-  const auto side = static_cast<std::size_t>(model.preprocessing().resolution);
-  return std::clamp<std::size_t>(kMaxBytes / (3 * side * side * sizeof(float)), 1, kMaxBatch);
-}
-
-}  // namespace
-
-PictureRunner::PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size,
+PictureRunner::PictureRunner(const Model& model, PictureOutput output, int batch_size,
                              const DecodeOptions& decode_options, Take take)
     : model_(model),
       output_(output),
       take_(std::move(take)),
       decode_options_(decode_options),
-      pool_(threads == 0 ? available_threads() : threads),
-      context_(model, pool_),
-      batch_size_(batch_size == 0 ? fitting_batch(model) : static_cast<std::size_t>(batch_size)) {}
+      context_(model),
+      batch_size_(static_cast<std::size_t>(batch_size == 0 ? picture_batch_size(model.preprocessing().resolution)
+                                                           : batch_size)) {}
 
 void PictureRunner::add(PictureFile picture, int target) {
   batch_.push_back({.picture = std::move(picture), .target = target, .error = {}, .input = {}});
@@ -61,7 +51,8 @@ void PictureRunner::decode(Entry& entry) const {
 
 void PictureRunner::finish() {
   if (batch_.empty()) return;
-  pool_.run(static_cast<int>(batch_.size()), [this](int i, int) { decode(batch_[static_cast<std::size_t>(i)]); });
+  model_.pool().run(static_cast<int>(batch_.size()),
+                    [this](int i, int) { decode(batch_[static_cast<std::size_t>(i)]); });
 
   const auto good = std::ranges::count_if(batch_, [](const Entry& entry) { return entry.error.empty(); });
   const int side = model_.preprocessing().resolution;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "convnext/model.h"
-#include "convnext/thread_pool.h"
 #include "io/picture_file.h"
 
 namespace convnext::apps {
@@ -30,9 +29,9 @@ class PictureRunner {
  public:
   using Take = std::function<void(const PictureResult&)>;
 
-  // `threads` and `batch_size` 0: as fits the machine and the model.
-  PictureRunner(const Model& model, PictureOutput output, int threads, int batch_size,
-                const DecodeOptions& decode_options, Take take);
+  // On the model's threads. `batch_size` 0: as fits it.
+  PictureRunner(const Model& model, PictureOutput output, int batch_size, const DecodeOptions& decode_options,
+                Take take);
 
   // Takes one picture; runs the batch when it is full.
   void add(PictureFile picture, int target = 0);
@@ -58,7 +57,6 @@ class PictureRunner {
   PictureOutput output_;
   Take take_;
   DecodeOptions decode_options_;
-  ThreadPool pool_;
   Context context_;
   std::size_t batch_size_;
   std::vector<Entry> batch_;

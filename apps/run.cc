@@ -35,7 +35,7 @@ Tensor read_input(const std::string& file) {
 ExitCode run(const RunOptions& options) {
   const Model model = load_model(options.model, options.device);
   const Tensor input = read_input(options.input);
-  Context context(model, options.device.threads);
+  Context context(model);
   const bool classifies = model.classes() > 0;
   const Outputs outputs = model.run(input.view(Layout::kNchw), context,
                                     {.logits = classifies, .pooled = !classifies, .stages = !options.features.empty()});
@@ -74,6 +74,7 @@ void add_run(CLI::App& program, Command& chosen) {
   command->add_option("--features", options->features, "Write the stages' maps too: PREFIX.stage0.npy, ...")
       ->type_name("PREFIX");
   add_device_options(*command, options->device);
+  add_precision_option(*command, options->device);
   add_json_option(*command, options->json);
   command->footer("Example: convnext run --model model.safetensors --input cat.npy --output logits.npy");
   command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });

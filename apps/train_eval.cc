@@ -35,6 +35,13 @@ ExitCode evaluate_command(int argc, char** argv) {
 
   check_evaluation_options(options);
   require_cpu(options.device);
+  const Precision precision = options.device.precision.value_or(Precision::kFp32);
+  if (precision != Precision::kFp32) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("--precision {}: the libtorch network computes in fp32, to be what the engine is held "
+                            "against; 'convnext eval' has {}",
+                            name_of(precision), name_of(precision)));
+  }
   const Checkpoint checkpoint = read_model(model_file(model_or_shipped(options.model)), options.model.architecture);
   Card card = checkpoint.card;
   adjust(card, options.preprocessing, options.labels);

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "child_process.h"
@@ -85,14 +86,14 @@ class Apps : public testing::Test {
 TEST_F(Apps, HelpListsTheCommandsAndNoneThatIsNotThere) {
   const ChildResult help = run({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* command :
-       {"list", "info", "init", "verify", "convert", "inspect", "classify", "embed", "eval", "preprocess", "run"}) {
+  for (const char* command : {"list", "info", "init", "verify", "convert", "inspect", "classify", "embed", "eval",
+                              "preprocess", "run", "bench"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
     const ChildResult own = run({command, "--help"});
     EXPECT_EQ(own.exit_code, 0);
     EXPECT_THAT(own.out, HasSubstr(std::string("Example: convnext ") + command)) << command;
   }
-  for (const char* later : {"quantize", "bench", "serve", "explain", "roadmap", "segment"}) {
+  for (const char* later : {"quantize", "serve", "explain", "roadmap", "segment"}) {
     EXPECT_THAT(help.out, Not(HasSubstr(later)));
   }
 }
@@ -268,6 +269,27 @@ TEST_F(Apps, ConvertKeepsTheModelAndRenewsTheVector) {
   EXPECT_TRUE(text_of("out.safetensors") == text_of("tiny.safetensors")) << "there and back is the same file";
 }
 
+// Neither a safetensors file, whose check vector would show it, nor a PyTorch file, which has none.
+TEST_F(Apps, ConvertRefusesWeightsThatAreNotFinite) {
+  const auto write = [&](const char* name, float value) {
+    const Card card = tiny_card();
+    WeightStore weights = formula_weights(card.network, 1);
+    Tensor bias = Tensor::zeros(weights.at("stem.0.bias").shape);
+    bias.values<float>()[1] = value;
+    weights.add("stem.0.bias", std::move(bias));
+    write_checkpoint(folder_ / name, card, weights);
+    return path(name);
+  };
+  const std::string large = write("large.safetensors", 70000.0f);
+  const std::string nan = write("nan.safetensors", std::numeric_limits<float>::quiet_NaN());
+  for (const char* output : {"x.safetensors", "x/", "x.pth", "x.pt", "x.bin"}) {
+    expect_failure({"convert", large, "--dtype", "f16", path(output)}, 1, {"'stem.0.bias'", "70000", "fp16"});
+    for (const char* dtype : {"f32", "f16", "bf16"}) {
+      expect_failure({"convert", nan, "--dtype", dtype, path(output)}, 1, {"'stem.0.bias'", "NaN"});
+    }
+  }
+}
+
 TEST_F(Apps, ConvertChangesWhatTheCardSays) {
   run_json({"convert", model(), path("out.safetensors"), "--license", "Apache-2.0", "--crop-mode", "squash"});
   const Card card = read_checkpoint(folder_ / "out.safetensors").card;
@@ -385,7 +407,7 @@ TEST_F(Apps, ValuesThatHalfPrecisionCannotHoldAreNotWritten) {
   weights.add("head.fc.bias", std::move(bias));
   write_checkpoint(folder_ / "large.safetensors", card, weights);
   expect_failure({"convert", path("large.safetensors"), "--dtype", "f16", path("x.safetensors")}, 1,
-                 {"fp16", "finite"});
+                 {"fp16", "infinity", "head.fc.bias"});
 }
 
 // classify, embed, eval.

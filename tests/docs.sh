@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs what the documents print: the sh blocks of each, in order, in a scratch copy of the project; and compiles the C++
-# programs in them.    docs.sh PROGRAMS_FOLDER DRAW_PICTURES
+# and C programs in them.    docs.sh PROGRAMS_FOLDER DRAW_PICTURES
 # Blocks that cannot run here (they install, download or take long) are indented or fenced as something else.
 set -euo pipefail
 source=$PWD
@@ -37,15 +37,17 @@ for document in README.md docs/*.md; do
       fi
     fi
   fi
-  code=$(blocks "$document" cpp)
-  if [[ $code == *"int main"* ]]; then
-    if c++ -std=c++20 -fsyntax-only -I"$source/include" -x c++ - <<<"$code"; then
+  for language in cpp c; do
+    code=$(blocks "$document" $language)
+    [[ $code == *"int main"* ]] || continue
+    if [[ $language == cpp ]]; then compile=(c++ -std=c++20 -x c++); else compile=(cc -std=c11 -x c); fi
+    if "${compile[@]}" -Wall -Wextra -Werror -fsyntax-only -I"$source/include" - <<<"$code"; then
       ran=$((ran + 1))
     else
       failed=1
-      echo "$document: its program does not compile"
+      echo "$document: its program in $language does not compile"
     fi
-  fi
+  done
 done
 [[ $ran -gt 0 ]] || { echo "no document had anything to run"; failed=1; }
 exit $failed

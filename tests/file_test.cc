@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -32,6 +34,51 @@ TEST(MappedFile, BytesOutliveTheObjectWithTheirOwner) {
     owner = file.owner();
   }
   EXPECT_EQ(static_cast<char>(bytes.back()), 's');
+}
+
+// Bytes of files that are in this process's memory.
+long resident_of_files() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssFile:")) return std::stol(line.substr(8)) << 10;
+  }
+  return 0;
+}
+
+TEST(ReleasePages, GivesTheMemoryOfAMappedFileBackAndItCanBeReadAgain) {
+  constexpr std::size_t kSize = (std::size_t{8} << 20) + 1000;
+  const TemporaryFolder folder;
+  std::string text(kSize, 'x');
+  for (std::size_t i = 0; i < kSize; i += 999) text[i] = static_cast<char>('a' + i % 26);
+  write_file_atomically(folder / "large", text);
+  const MappedFile file = MappedFile::open(folder / "large");
+  const long before = resident_of_files();
+  EXPECT_EQ(text_of(file), text);
+  ASSERT_GT(resident_of_files() - before, long{7} << 20);
+  release_pages(file.owner(), file.bytes().subspan(0, kSize / 2));
+  EXPECT_LT(resident_of_files() - before, long{5} << 20);
+  EXPECT_GT(resident_of_files() - before, long{1} << 20);
+  release_pages(file.owner(), file.bytes().subspan(kSize / 2));
+  EXPECT_LT(resident_of_files() - before, long{1} << 20);
+  EXPECT_EQ(text_of(file), text);
+  release_pages(file.owner(), file.bytes().last(1));
+  release_pages(file.owner(), {});
+  EXPECT_EQ(text_of(file), text);
+}
+
+// The system would fill it with zeros.
+TEST(ReleasePages, LeavesOtherMemoryAlone) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "a", "some bytes");
+  const MappedFile file = MappedFile::open(folder / "a");
+  const auto heap = std::make_shared<const std::string>(std::size_t{1} << 20, 'x');
+  const std::string copy = *heap;
+  const auto bytes = std::as_bytes(std::span(heap->data(), heap->size()));
+  release_pages(heap, bytes);
+  release_pages(file.owner(), bytes);
+  release_pages(nullptr, bytes);
+  EXPECT_EQ(*heap, copy);
+  EXPECT_EQ(text_of(file), "some bytes");
 }
 
 TEST(MappedFile, AnEmptyFileIsAnEmptySpan) {

@@ -2,6 +2,8 @@
 # Installs what a build on Debian 12 needs and does not have yet; where everything is there, it takes no time.
 #   tools/setup.sh runtime       the light packages that `make demo` builds with
 #   tools/setup.sh everything    these, the tools of `make test` and .ci/run, and libtorch in build/libtorch (1.2 GB)
+#   tools/setup.sh aarch64       the cross compiler, an emulator and the libraries of 64-bit Arm, for the preset aarch64;
+#                                Debian only, and apt then knows arm64 packages too
 # Packages come from apt as root or through sudo. With LIBTORCH_ROOT set, that libtorch is used and none is fetched.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,6 +33,17 @@ everything  clang             the second compiler of .ci/run
 everything  clang-format      make format, make lint
 everything  clang-tidy        make lint
 everything  python3-venv      fetches libtorch; the programs run without Python
+aarch64     g++-aarch64-linux-gnu  compiles for 64-bit Arm
+aarch64     qemu-user         runs what it compiled
+aarch64     libhwy-dev:arm64    for 64-bit Arm
+aarch64     libjpeg-dev:arm64   for 64-bit Arm
+aarch64     libpng-dev:arm64    for 64-bit Arm
+aarch64     libwebp-dev:arm64   for 64-bit Arm
+aarch64     libzip-dev:arm64    for 64-bit Arm
+aarch64     zlib1g-dev:arm64    for 64-bit Arm
+aarch64     libfmt-dev:arm64    for 64-bit Arm
+aarch64     libgtest-dev:arm64  for 64-bit Arm
+aarch64     libgmock-dev:arm64  for 64-bit Arm
 '
 libtorch=build/libtorch
 
@@ -50,25 +63,31 @@ retry() {
   "$@"
 }
 
+# as_root COMMAND...
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# install_packages LEVEL: those of the level and of the runtime.
 install_packages() {
-  local level package reason missing=() installed
+  local level package reason missing=() installed native
   command -v dpkg-query >/dev/null || fail "this script knows Debian and Ubuntu only; it would install:$packages"
-  installed=" $(dpkg-query -W -f='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | tr '\n' ' ') "
+  native=$(dpkg --print-architecture)
+  installed=" $(dpkg-query -W -f='${db:Status-Status} ${Package}:${Architecture}\n' |
+    sed -nE "s/:($native|all)\$//; s/^installed //p" | tr '\n' ' ') "
   while read -r level package reason; do
-    [[ -z $level || $level == everything && $1 == runtime || $installed == *" $package "* ]] && continue
+    [[ $level == runtime || $level == "$1" ]] || continue
+    [[ $installed == *" $package "* ]] && continue
     echo "setup: installing $package ($reason)"
     missing+=("$package")
   done <<<"$packages"
   [[ ${#missing[@]} -gt 0 ]] || return 0
 
-  local as_root=()
-  if [[ $(id -u) -ne 0 ]]; then
-    command -v sudo >/dev/null ||
-      fail "installing needs root: run 'apt-get install --no-install-recommends ${missing[*]}' as root, then try again"
-    as_root=(sudo)
-  fi
-  retry "${as_root[@]}" apt-get update -qq
-  retry "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  [[ $(id -u) -eq 0 ]] || command -v sudo >/dev/null ||
+    fail "installing needs root: run 'apt-get install --no-install-recommends ${missing[*]}' as root, then try again"
+  if [[ ${missing[*]} == *:arm64* ]]; then as_root dpkg --add-architecture arm64; fi
+  retry as_root apt-get update -qq
+  retry as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
@@ -96,8 +115,12 @@ case ${1:-} in
     install_packages everything
     install_libtorch
     ;;
+  aarch64)
+    [[ $(uname -m) != aarch64 ]] || fail "this machine is 64-bit Arm itself: its own compiler builds for it"
+    install_packages aarch64
+    ;;
   *)
-    sed -n 2,5p "$0" >&2
+    sed -n 2,7p "$0" >&2
     exit 2
     ;;
 esac

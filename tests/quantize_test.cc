@@ -1,0 +1,200 @@
+// Models with weights of 8 bits: the file, and `convnext quantize` from outside.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "convnext/model.h"
+#include "core/int8.h"
+#include "io/safetensors.h"
+#include "model/checkpoint.h"
+#include "model/formula.h"
+#include "model/inspection.h"
+#include "model/int8_weights.h"
+#include "tests/child_process.h"
+#include "tests/engine_runs.h"
+#include "tests/expect_error.h"
+#include "tests/pictures.h"
+#include "tests/temporary_folder.h"
+#include "tests/tensor_compare.h"
+#include "tests/tiny_model.h"
+
+namespace convnext {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(QuantizeWeights, RoundsToTheNearestOf64StepsEachWay) {
+  const std::vector<float> weights = {-2.0f, 1.0f, 0.015f, 0.016f, 0.0f, 1.984375f};
+  std::vector<std::int8_t> values(weights.size());
+  EXPECT_EQ(quantize_weights(weights, values), 2.0f / 64);
+  EXPECT_THAT(values, ElementsAre(-64, 32, 0, 1, 0, 64));
+}
+
+TEST(QuantizeWeights, TakesZerosAndTellsWhatIsNotFinite) {
+  std::vector<std::int8_t> values(2, 9);
+  EXPECT_EQ(quantize_weights(std::vector<float>{0.0f, -0.0f}, values), 0.0f);
+  EXPECT_THAT(values, ElementsAre(0, 0));
+  for (const float odd : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_TRUE(std::isnan(quantize_weights(std::vector<float>{1.0f, odd}, values)));
+  }
+}
+
+class Int8File : public testing::Test {
+ protected:
+  TemporaryFolder folder_;
+  fs::path model_ = write_tiny_model(folder_ / "tiny.safetensors");
+  Checkpoint before_ = read_checkpoint(model_);
+
+  fs::path write_int8(const std::string& name) {
+    Card card = before_.card;
+    card.precision = kInt8Precision;
+    write_checkpoint(folder_ / name, card, rounded_to_int8(before_.weights));
+    return folder_ / name;
+  }
+};
+
+TEST_F(Int8File, HoldsIntegersAndTheirScales) {
+  const Inspection inspection = inspect(write_int8("int8.safetensors"));
+  EXPECT_TRUE(inspection.is_whole());
+  std::map<std::string, DType> types;
+  for (const InspectedTensor& tensor : inspection.tensors) types[tensor.key] = tensor.dtype;
+  EXPECT_EQ(types["stages.0.blocks.0.mlp.fc1.weight"], DType::kI8);
+  EXPECT_EQ(types["stages.0.blocks.0.mlp.fc1.weight_scale"], DType::kF32);
+  EXPECT_EQ(types["stages.1.downsample.1.weight"], DType::kI8);
+  EXPECT_EQ(types["stages.0.blocks.0.conv_dw.weight"], DType::kF32);
+  EXPECT_EQ(types["head.fc.weight"], DType::kBF16);
+}
+
+// To the bit: the integers that the engine makes of the float weights are those of the file.
+TEST_F(Int8File, RunsAsTheModelItWasMadeFromDoesInInt8) {
+  const Checkpoint after = read_checkpoint(write_int8("int8.safetensors"));
+  EXPECT_EQ(after.card.precision, "int8");
+  const Tensor input = formula_input("input", {1, 3, 48, 40}, 1);
+  for (const std::string& isa : fast_isas()) {
+    SCOPED_TRACE(isa);
+    const auto backend = make_cpu_backend(isa);
+    const NetworkConfig& network = before_.card.network;
+    const Results from_floats = run(*backend->compile(network, before_.weights, Precision::kInt8), network, input);
+    const Results from_file = run(*backend->compile(network, after.weights, Precision::kInt8), network, input);
+    EXPECT_TRUE(tensors_close(from_file.logits, from_floats.logits, {.relative = 0, .largest = 0}));
+    const Results in_fp32 = run(*backend->compile(network, after.weights, Precision::kFp32), network, input);
+    EXPECT_FALSE(tensors_close(from_file.logits, in_fp32.logits));
+    EXPECT_TRUE(tensors_close(from_file.logits, in_fp32.logits, {.relative = 0.05, .largest = 0.05}));
+  }
+}
+
+TEST_F(Int8File, IsRunInInt8UnlessToldOtherwise) {
+  const fs::path file = write_int8("int8.safetensors");
+  if (fast_isas().empty()) GTEST_SKIP() << "no instruction set but the reference's";
+  EXPECT_EQ(Model::load(file).precision(), Precision::kInt8);
+  EXPECT_EQ(Model::load(file, {.precision = Precision::kFp32}).precision(), Precision::kFp32);
+  EXPECT_EQ(Model::load(model_).precision(), Precision::kFp32);
+}
+
+TEST_F(Int8File, RoundedTwiceIsRoundedOnce) {
+  const WeightStore once = rounded_to_int8(before_.weights);
+  const WeightStore twice = rounded_to_int8(once);
+  for (const auto& [name, view] : once.all()) EXPECT_EQ(once.floats(name), twice.floats(name)) << name;
+}
+
+TEST_F(Int8File, WithScalesOfAnotherSizeIsDamaged) {
+  const TensorFile whole = open_tensor_file(write_int8("int8.safetensors"));
+  std::map<std::string, ConstTensorView> tensors(whole.tensors.begin(), whole.tensors.end());
+  const std::string name = "stages.0.blocks.0.mlp.fc1.weight";
+  const Tensor short_scales = Tensor::zeros({3});
+  tensors[name + "_scale"] = short_scales.view();
+  write_safetensors(folder_ / "damaged.safetensors", tensors, whole.metadata);
+  expect_error(ErrorCode::kDamaged, {"damaged.safetensors", name, "(3,)"},
+               [&] { read_checkpoint(folder_ / "damaged.safetensors"); });
+  tensors.erase(name + "_scale");
+  write_safetensors(folder_ / "damaged.safetensors", tensors, whole.metadata);
+  expect_error(ErrorCode::kMismatch, {name, "integers"}, [&] { read_checkpoint(folder_ / "damaged.safetensors"); });
+}
+
+// ---- the program
+
+class Quantize : public testing::Test {
+ protected:
+  ChildResult run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {CONVNEXT_PROGRAM, "quantize"});
+    return run_child(arguments, {.folder = folder_.path(), .environment = {}});
+  }
+
+  TemporaryFolder folder_;
+  std::string model_ = write_tiny_model(folder_ / "tiny.safetensors").string();
+  std::string pictures_ = (fs::path(CONVNEXT_SOURCE_DIR) / "examples/pictures").string();
+  std::string output_ = (folder_ / "int8.safetensors").string();
+};
+
+TEST_F(Quantize, WritesAModelThatVerifiesAndSaysHowNearItIs) {
+  const ChildResult result = run({model_, output_, "--calibrate", pictures_, "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json document = json::parse(result.out);
+  EXPECT_EQ(document["pictures"], 1);
+  EXPECT_GT(document["cosine"], 0.99);
+  EXPECT_LT(document["cosine"], 1.0);
+  EXPECT_EQ(document["bytes"], fs::file_size(output_));
+  EXPECT_LT(fs::file_size(output_), fs::file_size(model_));
+  const ChildResult verified =
+      run_child({CONVNEXT_PROGRAM, "verify", output_}, {.folder = folder_.path(), .environment = {}});
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+}
+
+TEST_F(Quantize, RefusesAResultThatIsWorseThanAsked) {
+  // The tiny model's one picture keeps its class; without a classifier it is the features that are compared.
+  Card card = tiny_card();
+  std::get<ConvNextConfig>(card.network).classes = 0;
+  card.labels.clear();
+  const std::string features = write_tiny_model(folder_ / "features.safetensors", card).string();
+  const ChildResult result = run({features, output_, "--calibrate", pictures_, "--max-drop", "0"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("more than --max-drop 0: nothing was written"));
+  EXPECT_FALSE(fs::exists(output_));
+  EXPECT_EQ(run({features, output_, "--calibrate", pictures_, "--max-drop", "5"}).exit_code, 0);
+}
+
+TEST_F(Quantize, RefusesWhatIsInt8AlreadyAndPytorchOutput) {
+  ASSERT_EQ(run({model_, output_, "--calibrate", pictures_}).exit_code, 0);
+  const ChildResult again = run({output_, (folder_ / "again.safetensors").string(), "--calibrate", pictures_});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("already"));
+  EXPECT_EQ(run({model_, (folder_ / "int8.pth").string(), "--calibrate", pictures_}).exit_code, 2);
+}
+
+TEST_F(Quantize, ComparesTopOneWithLabels) {
+  for (const char* label : {"cat", "ship"}) {
+    for (int i = 0; i < 3; ++i) {
+      Image image{.width = 40, .height = 36, .pixels = std::vector<std::uint8_t>(40 * 36 * 3)};
+      for (std::size_t k = 0; k < image.pixels.size(); ++k) {
+        image.pixels[k] = static_cast<std::uint8_t>(k * static_cast<std::size_t>(i + 3) + (label[0] == 'c' ? 0 : 90));
+      }
+      write_picture(folder_ / "data" / label / (std::to_string(i) + ".png"), image);
+    }
+  }
+  const std::string data = (folder_ / "data").string();
+  const ChildResult result = run({model_, output_, "--calibrate", data, "--labels", "--max-drop", "100", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json document = json::parse(result.out);
+  EXPECT_EQ(document["pictures"], 6);
+  EXPECT_EQ(document["drop_of"], "top-1");
+  EXPECT_EQ(document["drop"], document["fp32"]["top1"].get<double>() - document["int8"]["top1"].get<double>());
+  // As eval counts them.
+  const ChildResult eval = run_child({CONVNEXT_PROGRAM, "eval", data, "--model", output_, "--json"},
+                                     {.folder = folder_.path(), .environment = {}});
+  EXPECT_EQ(json::parse(eval.out)["top1"], document["int8"]["top1"]);
+  // Folders that are no classes of the model's.
+  EXPECT_EQ(run({model_, output_, "--calibrate", pictures_, "--labels"}).exit_code, 1);
+}
+
+}  // namespace
+}  // namespace convnext
