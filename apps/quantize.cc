@@ -96,8 +96,9 @@ double cosine(std::span<const float> a, std::span<const float> b) {
     a_square += double{a[i]} * double{a[i]};
     b_square += double{b[i]} * double{b[i]};
   }
-  const double scale = std::sqrt(a_square * b_square);
-  return scale > 0 ? product / scale : 1.0;
+  if (a_square == 0 && b_square == 0) return 1.0;
+  const double cosine = product / std::sqrt(a_square * b_square);
+  return std::isfinite(cosine) ? cosine : 0.0;
 }
 
 Comparison compare(const QuantizeOptions& options) {
@@ -185,7 +186,6 @@ ExitCode quantize(const QuantizeOptions& options) {
                 fmt::format("'{}' holds 8-bit integers already: quantize the model it was made from",
                             checkpoint.path.string()));
   }
-  for (const std::string& note : checkpoint.notes) report(note);
   const Comparison comparison = compare(options);
   if (!options.json) show(comparison);
   if (!(comparison.drop() <= options.max_drop)) {

@@ -1,6 +1,6 @@
 // What a camera shows, frame by frame, through one network with one set of scratch memory. Frames are raw RGB on
 // standard input, as ffmpeg gives them:
-//   ffmpeg -i /dev/video0 -f rawvideo -pix_fmt rgb24 - | camera_loop MODEL 640 480
+//   ffmpeg -i /dev/video0 -vf scale=640:480 -f rawvideo -pix_fmt rgb24 - | camera_loop MODEL 640 480
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

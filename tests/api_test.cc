@@ -228,6 +228,7 @@ TEST_F(ModelTest, ComputesInThePrecisionThatItIsTold) {
       EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
       EXPECT_THAT(error.what(), testing::HasSubstr(std::string(name_of(precision))));
       EXPECT_NE(precision, Precision::kFp32);
+      EXPECT_EQ(Model::load(file).isa(), "scalar");
     }
   }
 }

@@ -61,4 +61,12 @@ inline ConvNextConfig with_grn() {
   return config;
 }
 
+// Hidden activations of more than one slice and run of channels, the last of each cut short.
+inline ConvNextConfig wide_network() {
+  ConvNextConfig config = small_network();
+  config.depths = {1, 1, 1};
+  config.dims = {100, 212, 400};
+  return config;
+}
+
 }  // namespace convnext

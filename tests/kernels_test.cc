@@ -506,14 +506,15 @@ TEST(Quantize, IsExactForZeroAndWithinHalfAStepElsewhere) {
 }
 
 TEST_P(Kernel, QuantizeTakesZerosAndTellsInfinitiesAndNan) {
-  for (const float odd : {0.0f, kNan, HUGE_VALF, -HUGE_VALF}) {
+  for (const float odd : {0.0f, 1e-38f, -1e-40f, kNan, HUGE_VALF, -HUGE_VALF}) {
     PaddedRows source(1, 400, isa());
     std::vector<float> in(400, 0.0f);
     in[389] = odd;
     source.fill(in);
     const Integers got = quantized(isa(), 1, 400, source);
     EXPECT_EQ(got.runs[0].scale, 0);
-    EXPECT_EQ(std::isnan(got.runs[1].scale), odd != 0) << odd;
+    EXPECT_EQ(std::isnan(got.runs[1].scale), !std::isfinite(odd)) << odd;
+    EXPECT_EQ(got.values[389], 0);
   }
 }
 
@@ -587,6 +588,44 @@ TEST_P(Kernel, LinearWithInt8WeightsIsTheIntegerProduct) {
     if (inputs > 1) {
       EXPECT_FALSE(tensors_close(result.values(), unquantized, {.relative = 1e-5, .largest = 1e-5}));
     }
+  }
+}
+
+// As float32: slices of the inputs and single panels give the bits of one call.
+TEST_P(Kernel, LinearWithNarrowWeightsGivesTheSameBitsInSlicesAndPanels) {
+  const int inputs = 1000;
+  const int outputs = 71;
+  const std::int64_t rows = 13;
+  const std::vector<float> in = random_floats(product({rows, inputs}), 1);
+  PaddedRows source(rows, inputs, isa());
+  source.fill(in);
+  Integers integers = quantized(isa(), rows, inputs, source);
+  const auto linear = cpu::linear_for(isa());
+  for (const cpu::WeightFormat format : {cpu::WeightFormat::kBfloat16, cpu::WeightFormat::kInt8}) {
+    const cpu::PackedLinear op = cpu::pack_linear(isa(), inputs, outputs, random_floats(product({outputs, inputs}), 2),
+                                                  random_floats(product({outputs}), 3), {}, format);
+    PaddedRows together(rows, outputs, isa());
+    cpu::LinearCall whole = cpu::whole_linear(op, rows, source.data(), source.stride(), together.data(),
+                                              together.stride(), cpu::Epilogue::kGelu);
+    whole.quantized = integers.rows;
+    linear(op, whole);
+    PaddedRows pieces(rows, outputs, isa());
+    for (int panel = 0; panel < op.panels(); ++panel) {
+      for (int first = 0; first < inputs; first += kQuantizedInputs) {
+        cpu::LinearCall call = whole;
+        call.in += first;
+        call.out = pieces.data() + panel * op.panel_columns;
+        call.out_stride = pieces.stride();
+        call.first_panel = panel;
+        call.last_panel = panel + 1;
+        call.first_input = first;
+        call.last_input = std::min(first + kQuantizedInputs, inputs);
+        call.quantized.values += first;
+        call.quantized.runs += first / kQuantizedInputs;
+        linear(op, call);
+      }
+    }
+    EXPECT_EQ(together.values(), pieces.values());
   }
 }
 

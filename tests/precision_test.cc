@@ -100,8 +100,20 @@ TEST_P(NarrowPrecision, IsNearFp32ForEveryStemNormActivationAndHead) {
   }
 }
 
+TEST_P(NarrowPrecision, IsNearFp32ForHiddenActivationsOfManySlices) {
+  for (const bool grn : {false, true}) {
+    ConvNextConfig config = wide_network();
+    config.grn = grn;
+    const Tensor input = formula_input("input", {2, 3, 90, 75}, 1);
+    const auto fp32 = make_cpu_backend(isa())->compile(config, formula_weights(config, 1), Precision::kFp32);
+    expect_near(run(*compile(config), config, input), run(*fp32, config, input), precision());
+  }
+}
+
 TEST_P(NarrowPrecision, GivesTheSameBitsWithAnyNumberOfThreadsAndInAnyBatch) {
-  for (const ConvNextConfig& config : {small_network(), with_grn()}) {
+  ConvNextConfig wide_with_grn = wide_network();
+  wide_with_grn.grn = true;
+  for (const ConvNextConfig& config : {small_network(), with_grn(), wide_network(), wide_with_grn}) {
     const auto executable = compile(config);
     const Tensor batch = formula_input("input", {3, 3, 90, 75}, 1);
     const Results alone = run(*executable, config, batch);

@@ -64,7 +64,7 @@ typedef struct convnext_image convnext_image;     /* decoded pixels */
 
 /* What the network computes in; convnext/model.h says more. */
 typedef enum convnext_precision {
-  CONVNEXT_PRECISION_DEFAULT = 0, /* what the file's card asks for, else fp32 */
+  CONVNEXT_PRECISION_DEFAULT = 0, /* int8 if the file holds integers, else fp32 */
   CONVNEXT_PRECISION_FP32 = 1,
   CONVNEXT_PRECISION_BF16 = 2,
   CONVNEXT_PRECISION_INT8 = 3

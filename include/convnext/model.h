@@ -53,7 +53,7 @@ struct Prediction {
 struct LoadOptions {
   std::string architecture = {};  // registered name, for weights without a card; an error when a card contradicts it
   std::string isa = {};           // scalar, avx2, avx512, neon; empty: CONVNEXT_ISA, then the best there is
-  std::optional<Precision> precision = {};  // empty: what the file's card asks for, else fp32
+  std::optional<Precision> precision = {};  // empty: int8 if the file holds integers, else fp32
 
   // Threads for loading and for contexts that bring none: a pool of `threads` (0: as many as the process may use), or
   // this one, which the model then shares.

@@ -13,7 +13,8 @@ float quantize_weights(std::span<const float> weights, std::span<std::int8_t> va
     largest = std::max(largest, std::fabs(weight));
     finite = finite && std::isfinite(weight);
   }
-  if (!finite || largest == 0) {
+  // A scale that is no normal number would round the largest beyond 64.
+  if (!finite || largest < 64 * std::numeric_limits<float>::min()) {
     std::ranges::fill(values, std::int8_t{0});
     return finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
   }

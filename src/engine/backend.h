@@ -72,7 +72,7 @@ class Backend {
 std::unique_ptr<Backend> make_reference_backend();
 
 // The CPU's fastest instruction set, or the one that `isa` or else the environment variable CONVNEXT_ISA names: scalar,
-// avx2, avx512, avx512_bf16, neon. Throws Error (kUnsupported) with those there are, when it is not one of them.
+// avx2, avx512, neon. Throws Error (kUnsupported) with those there are, when it is not one of them.
 std::unique_ptr<Backend> make_cpu_backend(std::string_view isa = {});
 
 // The instruction sets that make_cpu_backend() accepts on this machine, best first; "scalar" is always there.

@@ -118,8 +118,11 @@ struct Plan {
   std::ptrdiff_t picture() const { return 2 * map + hidden + factors + 2 * vector; }
 };
 
-// Whether a block of `pixels` is run with its hidden map in memory and channels shared out between the threads.
-bool shares_channels(std::int64_t pixels, int threads) { return threads > 1 && pixels < threads * kFewPixels; }
+// Whether a block is run with its hidden map in memory and channels shared out between the threads: when there are few
+// pixels, and panels for all.
+bool shares_channels(const PackedBlock& block, std::int64_t pixels, int threads) {
+  return threads > 1 && pixels < threads * kFewPixels && block.project.panels() >= threads;
+}
 
 Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threads) {
   const ConvNextConfig& config = network.config;
@@ -136,7 +139,7 @@ Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threa
     const std::int64_t pixels = geometry.stages[i].pixels();
     const int channels = config.dims[i];
     plan.map = std::max(plan.map, pixels * row_stride(channels, isa));
-    if (config.grn || shares_channels(pixels, threads)) {
+    if (config.grn || shares_channels(network.stages[i].blocks.front(), pixels, threads)) {
       plan.hidden = std::max(plan.hidden, pixels * row_stride(4 * channels, isa));
     }
     if (config.grn) plan.factors = std::max(plan.factors, row_stride(4 * channels, isa));
@@ -410,7 +413,7 @@ void Pass::branch(const PackedBlock& block, std::int64_t first, std::int64_t cou
 
 void Pass::block(const PackedBlock& block) {
   const Maps out = next(now_.size, now_.channels);
-  if (shares_channels(now_.pixels(), crew_.threads())) {
+  if (shares_channels(block, now_.pixels(), crew_.threads())) {
     block_by_channels(block, out);
   } else if (block.grn) {
     block_with_grn(block, out);

@@ -169,12 +169,17 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
   std::atomic<std::size_t> next = 0;
   std::atomic<std::size_t> done = 0;
   pool->run(threads, [&](int, int thread) {
-    for (std::size_t i = next++; i < pieces.size(); i = next++) {
-      pieces[i]();
-      const std::size_t packed = ++done;
-      if (thread == 0 && options.progress) {
-        options.progress(static_cast<double>(packed) / static_cast<double>(pieces.size()));
+    try {
+      for (std::size_t i = next++; i < pieces.size(); i = next++) {
+        pieces[i]();
+        const std::size_t packed = ++done;
+        if (thread == 0 && options.progress) {
+          options.progress(static_cast<double>(packed) / static_cast<double>(pieces.size()));
+        }
       }
+    } catch (...) {
+      next = pieces.size();  // nobody begins another
+      throw;
     }
   });
   return network;

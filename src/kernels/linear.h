@@ -4,10 +4,10 @@
 //
 // with f nothing, an activation, or the addition of residual(m, n). Cost M * N * K multiply-adds: 95 % of a ConvNeXt.
 //
-// The fast version keeps a tile of rows x columns of sums in registers (AVX2 6 x 16, AVX-512 and NEON 8 rows x 3
-// vectors) and runs over the whole of K: the weights of the columns lie in one panel, read from front to back, and
-// nothing is added up in memory. The tile is stored before f is applied to it: with f on the same array, g++ spills the
-// sums inside the loop. Every output is one chain of fused multiply-adds in the order of K, wherever it lies in a tile.
+// The fast version keeps a tile of rows x columns of sums in registers (AVX2 6 x 16, of integers 5 x 16; AVX-512 and
+// NEON 8 rows x 3 vectors) and runs over all the inputs of a call: the weights of the columns lie in one panel, read
+// from front to back. The tile is stored before f is applied to it: with f on the same array, g++ spills the sums
+// inside the loop. Every output is one chain of fused multiply-adds in the order of K, wherever it lies in a tile.
 // Weights in fewer bits are widened a piece of a panel at a time, into the first-level cache, for all rows of the call.
 #pragma once
 

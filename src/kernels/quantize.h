@@ -4,12 +4,12 @@
 //   q = clamp(round(x / scale) + zero, 0, 255), so that x is about (q - zero) * scale
 //
 // over each run of kQuantizedInputs inputs of a row (the last may be shorter): scales are of the moment, none is
-// calibrated, and no other row has a part in them. Zero is exact. A run in which there is a NaN or an infinity gets the
-// scale NaN, and its integers mean nothing. Rounding is to nearest, ties to even.
+// calibrated, and no other row has a part in them. Zero is exact. A run with a NaN or an infinity, or whose range is
+// one, gets the scale NaN, and its integers mean nothing. Rounding is to nearest, ties to even.
 //
 // Weights are integers of -64..64 times a scale an output (core/int8.h): 7 bits and a sign, so that the sum of two
 // products, up to 2 * 255 * 64, stays within 16 bits, where processors without a dot product for bytes add it up. So
-// nothing saturates, and all instruction sets agree on the integers.
+// nothing saturates, and from the same activations all instruction sets have the same integers.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,8 @@
 namespace convnext {
 
 inline constexpr int kQuantizedInputs = 384;
+// A run whose values span less is all zeros: 255 / range would be no number.
+inline constexpr float kLeastRange = 1e-30f;
 
 constexpr std::ptrdiff_t quantized_runs(std::ptrdiff_t inputs) {
   return (inputs + kQuantizedInputs - 1) / kQuantizedInputs;

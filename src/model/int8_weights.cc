@@ -83,6 +83,8 @@ std::map<std::string, Tensor> int8_tensors(const WeightStore& rounded) {
 }
 
 void restore_int8(TensorFile& file) {
+  // In a PyTorch file tensors may share their bytes, and as floats they would not.
+  if (file.kind != TensorFileKind::kSafetensors && file.kind != TensorFileKind::kSafetensorsIndex) return;
   std::vector<std::string> names;
   for (const auto& [name, view] : file.tensors) {
     if (view.dtype == DType::kI8 && file.tensors.contains(name + std::string(kScaleEnding))) names.push_back(name);

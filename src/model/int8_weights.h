@@ -20,8 +20,8 @@ WeightStore rounded_to_int8(const WeightStore& weights);
 // The tensors of such a file, from weights that rounded_to_int8() gave.
 std::map<std::string, Tensor> int8_tensors(const WeightStore& rounded);
 
-// Each I8 tensor of `file` that has a scale becomes F32, and the scale goes. Throws Error (kDamaged) for a scale that
-// is not F32, one an output.
+// Each I8 tensor of a safetensors file that has a scale becomes F32, and the scale goes. Throws Error (kDamaged) for a
+// scale that is not F32, one an output.
 void restore_int8(TensorFile& file);
 
 }  // namespace convnext

@@ -33,10 +33,6 @@ std::vector<TensorSpec> tensor_specs(const NetworkConfig& config);
 // kept as convolutions. Tensors do not tell epsilons, the activation, nor which norm without bias it is.
 bool have_same_tensors(const ConvNextConfig& a, const ConvNextConfig& b);
 
-// Whether tensors do not tell two networks apart, but for class count, input channels, and whether linears are kept as
-// convolutions. What tensors do not tell (epsilons, the activation, which norm without bias) is not compared.
-bool have_same_tensors(const ConvNextConfig& a, const ConvNextConfig& b);
-
 // Product of the sizes after the first: how many products each output of a kWeight tensor sums.
 std::int64_t fan_in(const Shape& shape);
 

@@ -42,7 +42,7 @@ class UpcomingPanel {
   UpcomingPanel(const T* panel, std::ptrdiff_t count, std::int64_t pieces)
       : at_(reinterpret_cast<const char*>(panel)),
         end_(reinterpret_cast<const char*>(panel + count)),
-        lines_(static_cast<int>((end_ - at_ + kLine * pieces - 1) / (kLine * pieces))) {}
+        lines_(pieces == 0 ? 0 : static_cast<int>((end_ - at_ + kLine * pieces - 1) / (kLine * pieces))) {}
 
   HWY_INLINE void fetch_piece() {
     for (int line = 0; line < lines_ && at_ < end_; ++line, at_ += kLine) {

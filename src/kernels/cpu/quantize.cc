@@ -1,8 +1,11 @@
 #include "kernels/quantize.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "kernels/cpu/targets.h"
+#include "kernels/padding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/quantize.cc"
@@ -40,15 +43,19 @@ QuantizedRun quantize_run(int inputs, const float* in, std::uint8_t* values) {
   const float lowest = hn::GetLane(hn::MinOfLanes(d, low));
   const float range = hn::GetLane(hn::MaxOfLanes(d, high)) - lowest;
   const float not_a_number = hn::GetLane(hn::SumOfLanes(d, check));
-  const bool flat = !(range > 0) || not_a_number != 0;
-  const V steps = hn::Set(d, flat ? 0.0f : 255.0f / range);
+  const bool finite = std::isfinite(range + not_a_number);
+  if (!finite || range < kLeastRange) {
+    std::fill_n(values, round_up(inputs, kLanes), std::uint8_t{0});
+    return {finite ? 0.0f : std::numeric_limits<float>::quiet_NaN(), 0};
+  }
+  const V steps = hn::Set(d, 255.0f / range);
   const V zero = hn::Round(hn::Mul(hn::Set(d, -lowest), steps));
   for (int k = 0; k < inputs; k += kLanes) {
     // Narrowing saturates at 0 and 255.
     const auto integers = hn::NearestInt(hn::Add(hn::Round(hn::Mul(load(k), steps)), zero));
     hn::StoreU(hn::DemoteTo(DU8(), integers), DU8(), values + k);
   }
-  return {range / 255.0f + not_a_number, static_cast<std::int32_t>(hn::GetLane(zero))};
+  return {range / 255.0f, static_cast<std::int32_t>(hn::GetLane(zero))};
 }
 
 }  // namespace

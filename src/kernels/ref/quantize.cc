@@ -13,15 +13,16 @@ void quantize(int inputs, std::span<const float> in, std::span<std::uint8_t> val
     const std::size_t first = run / row_runs * columns + run % row_runs * kQuantizedInputs;
     const std::size_t count = std::min<std::size_t>(kQuantizedInputs, columns - run % row_runs * kQuantizedInputs);
     const std::span<const float> x = in.subspan(first, count);
-    if (!std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); })) {
-      runs[run] = {std::numeric_limits<float>::quiet_NaN(), 0};
+    const bool finite = std::all_of(x.begin(), x.end(), [](float value) { return std::isfinite(value); });
+    const float low = finite ? std::min(0.0f, *std::min_element(x.begin(), x.end())) : 0.0f;
+    const float high = finite ? std::max(0.0f, *std::max_element(x.begin(), x.end())) : 0.0f;
+    const float range = high - low;
+    if (!finite || !std::isfinite(range) || range < kLeastRange) {
+      runs[run] = {finite && std::isfinite(range) ? 0.0f : std::numeric_limits<float>::quiet_NaN(), 0};
       std::fill_n(&values[first], count, std::uint8_t{0});
       continue;
     }
-    const float low = std::min(0.0f, *std::min_element(x.begin(), x.end()));
-    const float high = std::max(0.0f, *std::max_element(x.begin(), x.end()));
-    const float range = high - low;
-    const float steps = range > 0 ? 255.0f / range : 0.0f;
+    const float steps = 255.0f / range;
     const float zero = std::nearbyint(-low * steps);
     runs[run] = {range / 255.0f, static_cast<std::int32_t>(zero)};
     for (std::size_t i = 0; i < count; ++i) {
