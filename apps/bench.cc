@@ -362,16 +362,6 @@ ExitCode bench(const BenchOptions& options) {
   return kDone;
 }
 
-// Empty when it is the name of a precision, as CLI11 wants it.
-std::string precision_problem(const std::string& name) {
-  try {
-    precision_from_name(name);
-    return {};
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
 }  // namespace
 
 void add_bench(CLI::App& program, Command& chosen) {
@@ -389,7 +379,7 @@ void add_bench(CLI::App& program, Command& chosen) {
       ->type_name("LIST");
   command->add_option("--precision", options->precisions, "fp32, bf16, int8 (default: fp32)")
       ->delimiter(',')
-      ->check(precision_problem)
+      ->check(problem_of(precision_from_name))
       ->type_name("LIST");
   command->add_option("--threads", options->threads, "Threads to use (default: all that the process may use)")
       ->delimiter(',')

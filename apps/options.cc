@@ -65,19 +65,6 @@ std::array<float, 3> parse_colours(const char* option, std::string_view text) {
                   option, text.substr(0, 80)));
 }
 
-// What CLI11 asks of a check: the message when `read` throws, else nothing.
-template <typename Read>
-auto problem_of(Read read) {
-  return [read](const std::string& text) -> std::string {
-    try {
-      read(text);
-      return {};
-    } catch (const Error& error) {
-      return error.what();
-    }
-  };
-}
-
 // A word, not a path: what names of models and architectures look like.
 bool looks_like_name(const std::string& text) { return text.find_first_of("/.\\") == std::string::npos; }
 

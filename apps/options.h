@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "apps/exit_code.h"
+#include "convnext/error.h"
 #include "convnext/image.h"
 #include "convnext/model.h"
 #include "model/checkpoint.h"
@@ -20,6 +21,19 @@ class Option;
 }  // namespace CLI
 
 namespace convnext::apps {
+
+// What CLI11 asks of a check: the message when `read` throws, else nothing.
+template <typename Read>
+auto problem_of(Read read) {
+  return [read](const std::string& text) -> std::string {
+    try {
+      read(text);
+      return {};
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+}
 
 // The folder that this program lies in.
 std::filesystem::path program_folder();

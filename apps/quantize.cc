@@ -106,8 +106,10 @@ Comparison compare(const QuantizeOptions& options) {
   device.threads = options.threads;
   device.precision = Precision::kFp32;
   const Model before = load_model(options.model, device);
-  device.precision = Precision::kInt8;
-  const Model after = load_model(options.model, device);
+  // Without a log: what there is to say of the file was said.
+  const Model after = Model::load(
+      model_file(options.model.model),
+      {.architecture = options.model.architecture, .precision = Precision::kInt8, .threads = options.threads});
   if (options.labels) require_classifier(before);
   const std::vector<Sample> samples = pictures_of(options, before);
   ProgressLine progress(Progress("pictures", 2 * static_cast<std::int64_t>(samples.size())));
