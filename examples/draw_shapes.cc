@@ -8,54 +8,19 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <numbers>
 
 #include "convnext/error.h"
-#include "core/hash.h"
+#include "examples/shapes.h"
 #include "io/picture.h"
 
 namespace {
 
 namespace fs = std::filesystem;
+using convnext::examples::Draws;
+using convnext::examples::is_inside;
+using convnext::examples::kShapes;
 
 constexpr int kSide = 64;
-constexpr std::array kClasses = {"crescent", "cross", "ring", "square", "star", "triangle"};
-
-// Whether the point lies in the shape of radius 1 around the origin.
-bool is_inside(std::size_t shape, double x, double y) {
-  const double r = std::hypot(x, y);
-  switch (shape) {
-    case 0:
-      return r < 1 && std::hypot(x - 0.45, y) > 0.8;
-    case 1:
-      return std::max(std::fabs(x), std::fabs(y)) < 0.95 && std::min(std::fabs(x), std::fabs(y)) < 0.28;
-    case 2:
-      return r < 1 && r > 0.6;
-    case 3:
-      return std::max(std::fabs(x), std::fabs(y)) < 0.8;
-    case 4: {
-      // Five points: the radius swings between two values along the angle, in straight lines near enough.
-      const double part = 2 * std::numbers::pi / 5;
-      const double angle = std::fabs(std::remainder(std::atan2(y, x), part));
-      return r * (std::cos(angle) + 1.9 * std::sin(angle)) < 1;
-    }
-    default:
-      return y < 0.5 && y > -1 + 1.75 * std::fabs(x);
-  }
-}
-
-// Numbers in [0, 1), a sequence for each picture.
-class Draws {
- public:
-  explicit Draws(std::uint64_t key) : key_(convnext::mix(key)) {}
-  double operator()() { return convnext::unit_float(convnext::mix(key_ + ++count_)); }
-  double operator()(double low, double high) { return low + (high - low) * (*this)(); }
-
- private:
-  std::uint64_t key_;
-  std::uint64_t count_ = 0;
-};
-
 convnext::Image draw(std::size_t shape, std::uint64_t key) {
   Draws draws(key);
   std::array<double, 3> ground{}, colour{};
@@ -112,8 +77,8 @@ int main(int argc, char** argv) {
   try {
     std::uint64_t key = 0;
     for (const auto& [split, count] : {std::pair{"val", 50}, std::pair{"train", pictures}}) {
-      for (std::size_t shape = 0; shape < kClasses.size(); ++shape) {
-        const fs::path place = folder / split / kClasses[shape];
+      for (std::size_t shape = 0; shape < kShapes.size(); ++shape) {
+        const fs::path place = folder / split / kShapes[shape];
         fs::create_directories(place);
         for (int i = 0; i < count; ++i) convnext::write_png(place / fmt::format("{:04}.png", i), draw(shape, ++key));
       }

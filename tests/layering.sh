@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-layers=(core io image model metrics kernels engine nn plot train)
-with_torch=' nn train '           # their headers may show libtorch's
+layers=(core io image model metrics kernels engine nn plot train detect)
+with_torch=' nn train detect '                    # their headers may show libtorch's
 with_highway='src/kernels/cpu/'  # SIMD code that Highway compiles once for each instruction set is in headers here
 
 # violations TREE: prints a line for each include that breaks a rule.
