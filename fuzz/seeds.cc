@@ -80,6 +80,19 @@ void make_seeds(const fs::path& repository, const Seeds& seeds) {
     const auto card = model.metadata().find(std::string(kCardKey));
     if (card != model.metadata().end()) seeds.add("card", entry.path().filename().string() + ".json", card->second);
   }
+  seeds.add("coco", "boxes",
+            R"({"images":[{"id":5,"width":30,"height":20}],"categories":[{"id":3,"name":"cat"}],)"
+            R"("annotations":[{"id":7,"image_id":5,"category_id":3,"bbox":[1,2,3,4],"area":12}]})"
+            "\n"
+            R"([{"image_id":5,"category_id":3,"bbox":[1,2,3,4],"score":0.5}])");
+  seeds.add("coco", "masks",
+            R"({"images":[{"id":5,"width":30,"height":20}],"categories":[{"id":3}],"annotations":[)"
+            R"({"id":7,"image_id":5,"category_id":3,"area":9,"segmentation":[[1,1,9,1,9.5,9]]},)"
+            R"({"id":8,"image_id":5,"category_id":3,"area":9,"iscrowd":1,"segmentation":)"
+            R"({"size":[20,30],"counts":[5,3,592]}}]})"
+            "\n"
+            R"([{"image_id":5,"category_id":3,"score":0.5,"segmentation":)"
+            R"({"size":[20,30],"counts":"0hb0"}}])");
   seeds.add("preprocess", "first", std::string(64, '\x55'));
 }
 

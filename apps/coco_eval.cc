@@ -1,0 +1,110 @@
+// convnext-train coco-eval: a detector's results against COCO's ground truth.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "apps/options.h"
+#include "apps/program.h"
+#include "apps/terminal.h"
+#include "apps/train_command.h"
+#include "convnext/thread_pool.h"
+#include "metrics/coco_evaluation.h"
+
+namespace convnext::apps {
+namespace {
+
+struct CocoEvalOptions {
+  std::string truth;
+  std::string results;
+  std::string type = "bbox";
+  bool per_category = false;
+  int threads = 0;
+  bool json = false;
+};
+
+// The names of coco_stat_names() as JSON has names.
+constexpr std::array<std::string_view, kCocoStats> kFieldNames = {"ap",        "ap50",     "ap75",      "ap_small",
+                                                                  "ap_medium", "ap_large", "ar1",       "ar10",
+                                                                  "ar100",     "ar_small", "ar_medium", "ar_large"};
+
+std::string format_stat(double stat) { return stat < 0 ? "-" : fmt::format("{:.3f}", stat); }
+
+void print_categories(const CocoDataset& truth, const CocoEvaluation& evaluation) {
+  using enum Table::Align;
+  std::vector<Table::Column> columns = {{"category"}, {"objects", kRight}, {"detections", kRight}};
+  for (const std::string_view name : coco_stat_names()) columns.push_back({std::string(name), kRight});
+  Table table(std::move(columns));
+  for (std::size_t i = 0; i < truth.categories.size(); ++i) {
+    std::vector<std::string> cells = {truth.categories[i].name, format_count(evaluation.counts[i].objects),
+                                      format_count(evaluation.counts[i].detections)};
+    for (const double stat : evaluation.stats_of(i)) cells.push_back(format_stat(stat));
+    table.add(std::move(cells));
+  }
+  print("\n" + table.text());
+}
+
+ExitCode coco_eval(const CocoEvalOptions& options) {
+  const CocoType type = coco_type_named(options.type);
+  const bool masks = type == CocoType::kMasks;
+  const Progress clock("detections");
+  const CocoDataset truth = read_coco_dataset(options.truth, masks ? CocoFields::for_masks() : CocoFields::for_boxes());
+  const CocoResults results = read_coco_results(options.results, truth, masks);
+  ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
+  const CocoEvaluation evaluation = evaluate_coco(truth, results.detections, type, pool);
+  for (const CocoWarning& warning : truth.warnings) report(describe(warning, truth.path));
+  for (const CocoWarning& warning : evaluation.warnings) report(describe(warning, truth.path));
+  for (const CocoWarning& warning : results.warnings) report(describe(warning, results.path));
+
+  const auto detections = static_cast<std::int64_t>(results.detections.size());
+  const auto pictures = static_cast<std::int64_t>(truth.pictures.size());
+  if (options.json) {
+    nlohmann::ordered_json document = {{"type", options.type},
+                                       {"stats", evaluation.stats},
+                                       {"images", pictures},
+                                       {"annotations", truth.annotations.size()},
+                                       {"detections", detections},
+                                       {"seconds", clock.seconds()},
+                                       {"per_category", nlohmann::ordered_json::array()}};
+    for (std::size_t i = 0; i < truth.categories.size(); ++i) {
+      nlohmann::ordered_json row = {{"id", truth.categories[i].id},
+                                    {"name", truth.categories[i].name},
+                                    {"objects", evaluation.counts[i].objects},
+                                    {"detections", evaluation.counts[i].detections}};
+      const std::array<double, kCocoStats> stats = evaluation.stats_of(i);
+      for (std::size_t k = 0; k < kCocoStats; ++k) row[std::string(kFieldNames[k])] = stats[k];
+      document["per_category"].push_back(std::move(row));
+    }
+    print_document(document);
+    return kDone;
+  }
+  print(fmt::format("{} pictures, {} annotations, {} detections, by {}\n", format_count(pictures),
+                    format_count(static_cast<std::int64_t>(truth.annotations.size())), format_count(detections),
+                    masks ? "masks" : "boxes"));
+  print(coco_summary(evaluation.stats));
+  if (options.per_category) print_categories(truth, evaluation);
+  return kDone;
+}
+
+}  // namespace
+
+ExitCode coco_eval_command(int argc, char** argv) {
+  CocoEvalOptions options;
+  CLI::App command{"A detector's average precision and recall by COCO's own measure, as pycocotools computes them.",
+                   "convnext coco-eval"};
+  command.add_option("GROUND_TRUTH", options.truth, "COCO's JSON of the pictures and their objects")->required();
+  command.add_option("RESULTS", options.results, "A JSON list of {image_id, category_id, score, bbox or segmentation}")
+      ->required();
+  command.add_option("--type", options.type, "Compare boxes (bbox) or masks (segm)")
+      ->check(problem_of([](const std::string& name) { coco_type_named(name); }))
+      ->type_name("TYPE")
+      ->capture_default_str();
+  command.add_flag("--per-category", options.per_category, "Print the figures of each category, too (--json has them)");
+  add_threads_option(command, options.threads);
+  add_json_option(command, options.json);
+  command.footer("Example: convnext coco-eval instances_val.json results.json --type segm");
+  if (!parse_command_line(command, argc, argv)) return kDone;
+  return coco_eval(options);
+}
+
+}  // namespace convnext::apps
