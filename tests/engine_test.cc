@@ -65,7 +65,9 @@ class RegisteredNetwork : public testing::TestWithParam<std::string> {};
 
 std::vector<std::string> registered_names() {
   std::vector<std::string> names;
-  for (const RegistryEntry& entry : registry()) names.push_back(entry.name);
+  for (const RegistryEntry& entry : registry()) {
+    if (std::holds_alternative<ConvNextConfig>(entry.network)) names.push_back(entry.name);
+  }
   return names;
 }
 

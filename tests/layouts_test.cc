@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "engine/backend.h"
 #include "expect_error.h"
+#include "io/file.h"
 #include "io/pytorch.h"
 #include "io/safetensors.h"
 #include "model/checkpoint.h"
@@ -191,16 +193,46 @@ TEST(LayoutGoldens, WhatWasPassedOverIsSaid) {
 
 ConvNextConfig registered(std::string_view name) { return std::get<ConvNextConfig>(architecture(name).network); }
 
+WeightLayout own_layout(const NetworkConfig& network) {
+  return *std::ranges::find_if(weight_layouts(),
+                               [&network](WeightLayout layout) { return family_of(layout) == family_of(network); });
+}
+
+// torchvision's names of EfficientNet go by what the blocks are: no network has those of both tables.
+bool is_layout_of(WeightLayout layout, const NetworkConfig& network) {
+  if (family_of(layout) != family_of(network)) return false;
+  const auto* efficientnet = std::get_if<EfficientNetConfig>(&network);
+  if (!efficientnet || layout == WeightLayout::kEfficientNet) return true;
+  const bool is_v2 = efficientnet->blocks.front() == EfficientNetBlock::kConvolution;
+  return is_v2 == (layout == WeightLayout::kEfficientNetV2Torchvision);
+}
+
 TEST(LayoutNames, AreInverseForEveryTensorOfEveryRegisteredNetwork) {
   for (const RegistryEntry& entry : registry()) {
     for (const TensorSpec& spec : tensor_specs(entry.network)) {
       for (const WeightLayout layout : weight_layouts()) {
+        if (!is_layout_of(layout, entry.network)) continue;
         const std::optional<TensorName> theirs = name_in(layout, spec.name);
         if (!theirs) continue;
         const std::optional<TensorName> back = own_name(layout, theirs->name);
         ASSERT_TRUE(back) << theirs->name;
         EXPECT_EQ(back->name, spec.name) << name_of(layout) << ": " << theirs->name;
       }
+    }
+  }
+}
+
+// Our own names are a layout like any other: a file of ours is read through its rows.
+TEST(LayoutNames, OwnNamesAreALayoutOfEveryFamily) {
+  for (const RegistryEntry& entry : registry()) {
+    const WeightLayout own = own_layout(entry.network);
+    EXPECT_EQ(name_of(own), "timm");
+    for (const TensorSpec& spec : tensor_specs(entry.network)) {
+      const std::optional<TensorName> name = own_name(own, spec.name);
+      ASSERT_TRUE(name) << entry.name << ": " << spec.name;
+      EXPECT_EQ(name->name, spec.name) << entry.name;
+      ASSERT_TRUE(name_in(own, spec.name)) << entry.name << ": " << spec.name;
+      EXPECT_EQ(name_in(own, spec.name)->name, spec.name) << entry.name;
     }
   }
 }
@@ -233,6 +265,25 @@ TEST(LayoutNames, AreThePublishedOnes) {
   EXPECT_EQ(in(kMmpretrain, "stages.2.blocks.8.mlp.fc1.weight"), "stages.2.8.pointwise_conv1.weight");
   EXPECT_EQ(in(kMmpretrain, "stages.2.blocks.8.mlp.grn.weight"), "stages.2.8.grn.gamma");
   EXPECT_EQ(in(kFcmae, "stages.3.blocks.1.conv_dw.weight"), "stages.3.1.dwconv.kernel");
+  EXPECT_EQ(in(kRegNetTorchvision, "s3.b2.conv2.bn.running_var"), "trunk_output.block3.block3-1.f.b.1.running_var");
+  EXPECT_EQ(in(kRegNetTorchvision, "s1.b1.downsample.conv.weight"), "trunk_output.block1.block1-0.proj.0.weight");
+  EXPECT_EQ(in(kRegNetTorchvision, "s4.b1.se.fc2.bias"), "trunk_output.block4.block4-0.f.se.fc2.bias");
+  EXPECT_EQ(in(kEfficientNetTorchvision, "blocks.0.0.conv_dw.weight"), "features.1.0.block.0.0.weight");
+  EXPECT_EQ(in(kEfficientNetTorchvision, "blocks.5.3.conv_pwl.weight"), "features.6.3.block.3.0.weight");
+  EXPECT_EQ(in(kEfficientNetTorchvision, "blocks.1.0.se.conv_reduce.bias"), "features.2.0.block.2.fc1.bias");
+  EXPECT_EQ(in(kEfficientNetTorchvision, "conv_head.weight"), "features.8.0.weight");
+  EXPECT_EQ(in(kEfficientNetV2Torchvision, "blocks.0.1.conv.weight"), "features.1.1.block.0.0.weight");
+  EXPECT_EQ(in(kEfficientNetV2Torchvision, "blocks.2.3.conv_pwl.weight"), "features.3.3.block.1.0.weight");
+  EXPECT_EQ(in(kEfficientNetV2Torchvision, "blocks.4.8.bn2.running_mean"), "features.5.8.block.1.1.running_mean");
+  EXPECT_EQ(own_name(kEfficientNetV2Torchvision, "features.7.1.bias")->name, "bn2.bias");
+  EXPECT_EQ(in(kVisionTransformerTorchvision, "blocks.11.attn.qkv.bias"),
+            "encoder.layers.encoder_layer_11.self_attention.in_proj_bias");
+  EXPECT_EQ(in(kVisionTransformerTorchvision, "pos_embed"), "encoder.pos_embedding");
+  EXPECT_EQ(in(kSwinMicrosoft, "layers.3.downsample.reduction.weight"), "layers.2.downsample.reduction.weight");
+  EXPECT_EQ(in(kSwinMicrosoft, "head.fc.bias"), "head.bias");
+  EXPECT_FALSE(name_in(kSwinMicrosoft, "layers.0.downsample.norm.weight")) << "there is no stage before the first";
+  EXPECT_EQ(in(kSwinTorchvision, "layers.2.blocks.5.mlp.fc2.bias"), "features.5.5.mlp.3.bias");
+  EXPECT_EQ(in(kSwinTorchvision, "layers.1.downsample.norm.weight"), "features.2.norm.weight");
   EXPECT_FALSE(name_in(kTorchvision, "stages.0.blocks.0.mlp.grn.weight"));
   EXPECT_FALSE(name_in(kFb, "head.pre_logits.fc.weight"));
 }
@@ -240,7 +291,7 @@ TEST(LayoutNames, AreThePublishedOnes) {
 // OpenCLIP takes any of timm's networks, and with timm_proj "" timm's own classifier is the projection.
 TEST(LayoutNames, OpenClipsTrunkIsTimmsNetworkWhole) {
   for (const RegistryEntry& entry : registry()) {
-    if (entry.family == Family::kConvNextIsotropic) continue;
+    if (family_of(entry.network) != Family::kConvNext || entry.family == Family::kConvNextIsotropic) continue;
     for (const TensorSpec& spec : tensor_specs(entry.network)) {
       if (spec.name.starts_with("head.pre_logits.")) continue;  // OpenCLIP has its own in its place
       const auto name = own_name(WeightLayout::kOpenClip, "visual.trunk." + spec.name);
@@ -271,6 +322,13 @@ TEST(LayoutNames, WhatOnlyLooksLikeAName) {
         "stages.0.blocks.99999999999999999999.gamma", "stages.0.blocks..gamma", "wrapper.stem.0.weight"}) {
     EXPECT_FALSE(own_name(kTimm, key)) << key;
   }
+  for (const char* key : {"s0.b1.conv1.conv.weight", "s5.b1.conv1.conv.weight", "s1.b0.conv1.conv.weight",
+                          "s1.b01.conv1.conv.weight", "s1b1.conv1.conv.weight", "s1.b1.conv1.bn.num_batches_tracked",
+                          "s1.b1.conv1.bn.running_", "s.b.conv1.conv.weight", "s1.b257.conv1.conv.weight"}) {
+    EXPECT_FALSE(own_name(kRegNet, key)) << key;
+  }
+  EXPECT_FALSE(own_name(kRegNetTorchvision, "trunk_output.block2.block3-0.f.a.0.weight")) << "two stages in one name";
+  EXPECT_FALSE(own_name(kTimm, "stem.1.running_mean")) << "a ConvNeXt has no batch norm";
   EXPECT_FALSE(own_name(kTorchvision, "features.9.0.block.0.weight"));
   EXPECT_FALSE(own_name(kTorchvision, "features.2.0.block.0.weight")) << "an even index is no stage";
   std::string wrapped;
@@ -281,8 +339,9 @@ TEST(LayoutNames, WhatOnlyLooksLikeAName) {
 // A network from names and shapes.
 
 // Views of the right shapes without numbers.
-TensorViews shapes_of(const ConvNextConfig& network, WeightLayout layout = WeightLayout::kTimm) {
+TensorViews shapes_of(const NetworkConfig& network, WeightLayout layout = WeightLayout::kTimm) {
   TensorViews views;
+  if (layout == WeightLayout::kTimm) layout = own_layout(network);
   for (const TensorSpec& spec : tensor_specs(network)) {
     const TensorName name = name_in(layout, spec.name).value();
     Shape shape = spec.shape;
@@ -296,11 +355,12 @@ TensorViews shapes_of(const ConvNextConfig& network, WeightLayout layout = Weigh
 
 ConvNextConfig inferred(const TensorViews& views, std::vector<std::string>* notes = nullptr) {
   std::vector<std::string> own_notes;
-  return infer_network(recognize(views), "file", notes ? *notes : own_notes);
+  return std::get<ConvNextConfig>(infer_network(recognize(views), "file", notes ? *notes : own_notes));
 }
 
 TEST(InferNetwork, FindsEveryRegisteredOneFromTimmsNames) {
   for (const RegistryEntry& entry : registry()) {
+    if (!std::holds_alternative<ConvNextConfig>(entry.network) || entry.family == Family::kRoadmap) continue;
     const auto& network = std::get<ConvNextConfig>(entry.network);
     EXPECT_EQ(inferred(shapes_of(network)), network) << entry.name;
     ConvNextConfig other = network;
@@ -308,6 +368,100 @@ TEST(InferNetwork, FindsEveryRegisteredOneFromTimmsNames) {
     other.input_channels = 5;
     EXPECT_EQ(inferred(shapes_of(other)), other) << entry.name;
   }
+}
+
+// Other families: what tensors tell must be found, whoever named them; the rest is another test's.
+TEST(InferNetwork, FindsEveryRegisteredNetworkOfTheOtherFamiliesFromEveryLibrarysNames) {
+  for (const RegistryEntry& entry : registry()) {
+    if (std::holds_alternative<ConvNextConfig>(entry.network)) continue;
+    NetworkConfig other = entry.network;
+    set_class_count(other, 37);
+    std::visit([](auto& network) { network.input_channels = 5; }, other);
+    for (const WeightLayout layout : weight_layouts()) {
+      if (!is_layout_of(layout, entry.network)) continue;
+      const auto* vit = std::get_if<VisionTransformerConfig>(&entry.network);
+      if (vit && vit->distilled && name_of(layout) == "torchvision") continue;
+      std::vector<std::string> notes;
+      const RecognizedWeights weights = recognize(shapes_of(other, layout));
+      EXPECT_EQ(weights.layout, layout) << entry.name;
+      const NetworkConfig found = infer_network(weights, "file", notes);
+      EXPECT_TRUE(have_same_tensors(found, other)) << entry.name << " from " << name_of(layout);
+      EXPECT_EQ(class_count(found), 37) << entry.name;
+      EXPECT_EQ(input_channels(found), 5) << entry.name;
+      EXPECT_THAT(find_misfits(weights, found), IsEmpty()) << entry.name;
+    }
+  }
+}
+
+NetworkConfig inferred_as(std::string_view name, WeightLayout layout,
+                          const std::function<void(NetworkConfig&)>& change = {}) {
+  NetworkConfig network = architecture(name).network;
+  if (change) change(network);
+  std::vector<std::string> notes;
+  return infer_network(recognize(shapes_of(network, layout)), "file", notes);
+}
+
+// Tensors tell neither padding nor eps: whose names they have does.
+TEST(InferNetwork, OfAnEfficientNetTheLibraryTellsThePadding) {
+  using enum WeightLayout;
+  const auto of = [](const NetworkConfig& network) { return std::get<EfficientNetConfig>(network); };
+  EXPECT_FALSE(of(inferred_as("efficientnet_b0", kEfficientNetTorchvision)).same_padding);
+  EXPECT_FALSE(of(inferred_as("tf_efficientnet_b6", kEfficientNetTorchvision)).same_padding);
+  EXPECT_EQ(of(inferred_as("tf_efficientnet_b6", kEfficientNetTorchvision)).norm_eps, 1e-3);
+  EXPECT_EQ(of(inferred_as("efficientnet_b4", kEfficientNetTorchvision)).norm_eps, 1e-5);
+  const NetworkConfig torchvision = inferred_as("efficientnetv2_s", kEfficientNetV2Torchvision);
+  EXPECT_FALSE(of(torchvision).same_padding);
+  EXPECT_EQ(of(torchvision).norm_eps, 1e-3);
+  EXPECT_TRUE(of(inferred_as("efficientnetv2_s", kEfficientNet)).same_padding) << "the published ones are TensorFlow's";
+}
+
+TEST(InferNetwork, TheGridAndTheWindowAreTheFilesOwn) {
+  using enum WeightLayout;
+  const NetworkConfig vit = inferred_as("vit_base_patch16_224", kVisionTransformer, [](NetworkConfig& network) {
+    auto& config = std::get<VisionTransformerConfig>(network);
+    config.grid_height = config.grid_width = 20;
+  });
+  EXPECT_EQ(std::get<VisionTransformerConfig>(vit).grid_width, 20);
+  const NetworkConfig distilled = inferred_as("deit_base_distilled_patch16_384", kVisionTransformer);
+  EXPECT_EQ(distilled, architecture("deit_base_distilled_patch16_384").network);
+  const NetworkConfig swin = inferred_as("swin_tiny_patch4_window7_224", kSwinMicrosoft,
+                                         [](NetworkConfig& network) { std::get<SwinConfig>(network).window = 8; });
+  EXPECT_EQ(std::get<SwinConfig>(swin).window, 8);
+  EXPECT_EQ(inferred_as("swin_base_patch4_window12_384", kSwin), architecture("swin_base_patch4_window12_384").network);
+}
+
+// The same words mean other things elsewhere: "head", "fc", "layers", "norm".
+TEST(Recognize, FamiliesAreNotTakenForOneAnother) {
+  for (const RegistryEntry& entry : registry()) {
+    for (const WeightLayout layout : weight_layouts()) {
+      if (std::holds_alternative<ConvNextConfig>(entry.network) || !is_layout_of(layout, entry.network)) continue;
+      const auto* vit = std::get_if<VisionTransformerConfig>(&entry.network);
+      if (vit && vit->distilled && name_of(layout) == "torchvision") continue;
+      TensorViews views = shapes_of(entry.network, layout);
+      ConstTensorView counter;
+      counter.dtype = DType::kI64;
+      views.emplace("bn1.num_batches_tracked", counter);
+      const RecognizedWeights weights = recognize(views);
+      EXPECT_EQ(name_of(weights.layout), name_of(layout)) << entry.name;
+      EXPECT_THAT(weights.unexpected, IsEmpty()) << entry.name;
+      EXPECT_THAT(notes_on(weights), IsEmpty()) << "a buffer is nothing to speak of";
+    }
+  }
+}
+
+TEST(InferNetwork, OfNoKnownNetworkGivesTheNearestWithItsMisfits) {
+  TensorViews views = shapes_of(architecture("resnet101").network, WeightLayout::kResNet);
+  views.erase("layer3.4.conv2.weight");
+  views["fc.weight"].shape = {10, 2048};
+  views["fc.bias"].shape = {10};
+  const RecognizedWeights weights = recognize(views);
+  std::vector<std::string> notes;
+  const NetworkConfig network = infer_network(weights, "file", notes);
+  EXPECT_EQ(std::get<ResNetConfig>(network).depths, std::vector({3, 4, 23, 3}));
+  EXPECT_EQ(class_count(network), 10);
+  const std::vector<Misfit> misfits = find_misfits(weights, network);
+  ASSERT_THAT(misfits, SizeIs(1));
+  EXPECT_THAT(misfits.front().message(), HasSubstr("'layer3.4.conv2.weight'"));
 }
 
 TEST(InferNetwork, FindsThemFromTheOtherNamesToo) {
@@ -564,7 +718,7 @@ TEST_P(ThereAndBack, ABareFileOfARegisteredNetworkIsTheNetwork) {
   const TensorViews there = export_weights(empty, card, GetParam().layout);
   const RecognizedWeights recognized = recognize(there);
   std::vector<std::string> notes;
-  EXPECT_EQ(infer_network(recognized, "file", notes), network);
+  EXPECT_EQ(infer_network(recognized, "file", notes), NetworkConfig(network));
   EXPECT_THAT(find_misfits(recognized, network), IsEmpty());
 }
 
@@ -614,6 +768,218 @@ TEST(ExportWeights, TimmHasNoPatchesOfTwo) {
   const WeightStore weights = formula_weights(card.network, 1);
   expect_error(ErrorCode::kUnsupported, {"timm", "2x2"}, [&] { export_weights(weights, card, kTimm); });
   EXPECT_NO_THROW(export_weights(weights, card, kHf));
+}
+
+// Networks of other families.
+Card rival_card(std::string_view name) {
+  Card card;
+  card.architecture = name;
+  card.network = architecture(name).network;
+  card.preprocessing = architecture(name).preprocessing;
+  set_class_count(card.network, 7);
+  return card;
+}
+
+const std::vector<std::string>& rivals() {
+  static const std::vector<std::string> names = {"resnet50",
+                                                 "regnety_040",
+                                                 "efficientnet_b0",
+                                                 "tf_efficientnet_b0",
+                                                 "deit_tiny_patch16_224",
+                                                 "deit_tiny_distilled_patch16_224",
+                                                 "swin_tiny_patch4_window7_224"};
+  return names;
+}
+
+TEST(RivalFiles, OwnFilesComeBackBitForBitWithWhatACardChanges) {
+  const TemporaryFolder folder;
+  for (const RegistryEntry& entry : registry()) {
+    if (std::holds_alternative<ConvNextConfig>(entry.network)) continue;
+    SCOPED_TRACE(entry.name);
+    Card card = rival_card(entry.name);
+    std::visit(
+        []<typename Config>(Config& network) {
+          network.input_channels = 4;
+          if constexpr (requires { network.norm_eps; }) network.norm_eps = 3e-4;
+          // Small files; their kinds of tensors are the same.
+          if constexpr (requires { network.depths; }) network.depths.assign(network.depths.size(), 1);
+          if constexpr (requires { network.depth; }) network.depth = 1;
+          if constexpr (std::is_same_v<Config, ResNetConfig>) network.dims = {16, 32, 64, 128};
+          if constexpr (std::is_same_v<Config, RegNetConfig>) network.dims.assign(network.dims.size(), 16);
+          if constexpr (std::is_same_v<Config, EfficientNetConfig>) {
+            network.dims.assign(network.dims.size(), 16);
+            network.head_width = 32;
+          }
+          if constexpr (std::is_same_v<Config, VisionTransformerConfig>) network.dim = 8 * network.heads;
+          if constexpr (std::is_same_v<Config, SwinConfig>) {
+            std::ranges::transform(network.heads, network.dims.begin(), [](int heads) { return 8 * heads; });
+          }
+        },
+        card.network);
+    const WeightStore weights = formula_weights(card.network, 3);
+    const fs::path path = folder / "own.safetensors";
+    export_checkpoint(path, card, weights, WrittenLayout::kOwn);
+    const Checkpoint back = read_checkpoint(path);
+    EXPECT_TRUE(back.has_card);
+    EXPECT_EQ(back.card.network, card.network);
+    EXPECT_EQ(back.card.architecture, entry.name);
+    EXPECT_TRUE(same_weights(back.weights, weights));
+  }
+}
+
+TEST(RivalFiles, BareFilesAreTheNetworkThatTheUserOrTheNameSays) {
+  const TemporaryFolder folder;
+  for (const std::string& name : rivals()) {
+    SCOPED_TRACE(name);
+    const Card card = rival_card(name);
+    const WeightStore weights = formula_weights(card.network, 3);
+    for (const std::string& file : {std::string("any.safetensors"), name + ".safetensors"}) {
+      const fs::path path = folder / file;
+      write_safetensors(path, {weights.all().begin(), weights.all().end()}, {});
+      const Checkpoint named = read_checkpoint(path, name);
+      EXPECT_FALSE(named.has_card);
+      EXPECT_EQ(named.card.network, card.network);
+      EXPECT_TRUE(same_weights(named.weights, weights));
+      const Checkpoint found = read_checkpoint(path);
+      EXPECT_TRUE(have_same_tensors(found.card.network, card.network));
+      EXPECT_EQ(class_count(found.card.network), 7);
+    }
+  }
+  // Two networks with the same tensors: the name decides, and without one it is said what was taken.
+  const Checkpoint any = read_checkpoint(folder / "any.safetensors", "swin_tiny_patch4_window7_224");
+  EXPECT_EQ(any.origins.at("architecture"), "--architecture");
+  const Card tensorflow = rival_card("tf_efficientnet_b0");
+  const WeightStore weights = formula_weights(tensorflow.network, 3);
+  write_safetensors(folder / "tf_efficientnet_b0_aa-827b6e33.safetensors", {weights.all().begin(), weights.all().end()},
+                    {});
+  EXPECT_EQ(read_checkpoint(folder / "tf_efficientnet_b0_aa-827b6e33.safetensors").card.network, tensorflow.network);
+  write_safetensors(folder / "mine.safetensors", {weights.all().begin(), weights.all().end()}, {});
+  const Checkpoint guessed = read_checkpoint(folder / "mine.safetensors");
+  EXPECT_EQ(guessed.card.architecture, "efficientnet_b0");
+  EXPECT_THAT(guessed.notes, Contains(testing::AllOf(HasSubstr("tf_efficientnet_b0"), HasSubstr("--architecture"))));
+  folder.write("config.json", R"({"architecture": "tf_efficientnet_b0"})");
+  EXPECT_EQ(read_checkpoint(folder / "mine.safetensors").card.network, tensorflow.network);
+}
+
+// What the file itself tells of the pictures that it was trained on, and of whose weights it is.
+TEST(RivalFiles, PreprocessingFollowsTheGridAndTheLibrary) {
+  const TemporaryFolder folder;
+  Card card = rival_card("deit_tiny_patch16_224");
+  auto& vit = std::get<VisionTransformerConfig>(card.network);
+  vit.grid_height = vit.grid_width = 20;
+  const WeightStore weights = formula_weights(card.network, 3);
+  write_safetensors(folder / "deit_tiny_patch16_224.safetensors", {weights.all().begin(), weights.all().end()}, {});
+  const Checkpoint larger = read_checkpoint(folder / "deit_tiny_patch16_224.safetensors");
+  EXPECT_EQ(larger.card.architecture, "deit_tiny_patch16_224");
+  EXPECT_EQ(larger.origins.at("architecture"), "the file's name");
+  EXPECT_EQ(larger.card.preprocessing.resolution, 320);
+  EXPECT_EQ(larger.origins.at("resolution"), "the grid of the position embeddings");
+
+  Card regnet = rival_card("regnety_032");
+  set_class_count(regnet.network, 1000);  // of weights that were trained further only the network's own are known
+  const WeightStore theirs = formula_weights(regnet.network, 3);
+  std::map<std::string, ConstTensorView> views;
+  for (const auto& [own, view] : theirs.all()) {
+    views.emplace(name_in(WeightLayout::kRegNetTorchvision, own).value().name, view);
+  }
+  write_safetensors(folder / "mine.safetensors", views, {});
+  EXPECT_EQ(read_checkpoint(folder / "mine.safetensors").card.preprocessing.crop_fraction, 0.965);
+  write_safetensors(folder / "mine.safetensors", {theirs.all().begin(), theirs.all().end()}, {});
+  EXPECT_EQ(read_checkpoint(folder / "mine.safetensors").card.preprocessing.crop_fraction, 0.875);
+}
+
+TEST(RivalFiles, TheNamesOfOtherLibrariesAreRead) {
+  const TemporaryFolder folder;
+  using enum WeightLayout;
+  const std::pair<const char*, WeightLayout> files[] = {{"regnety_040", kRegNetTorchvision},
+                                                        {"efficientnet_b0", kEfficientNetTorchvision},
+                                                        {"efficientnet_v2_s", kEfficientNetV2Torchvision},
+                                                        {"deit_tiny_patch16_224", kVisionTransformerTorchvision},
+                                                        {"swin_tiny_patch4_window7_224", kSwinMicrosoft},
+                                                        {"swin_tiny_patch4_window7_224", kSwinTorchvision}};
+  for (const auto& [name, layout] : files) {
+    SCOPED_TRACE(std::string(name) + " " + std::string(name_of(layout)));
+    const Card card = rival_card(name);
+    const WeightStore weights = formula_weights(card.network, 3);
+    std::map<std::string, ConstTensorView> theirs;
+    for (const auto& [own, view] : weights.all()) theirs.emplace(name_in(layout, own).value().name, view);
+    const Tensor counter = Tensor::zeros({1}, DType::kI64);
+    theirs.emplace("features.1.0.attn.relative_position_index", counter.view());
+    write_safetensors(folder / "theirs.safetensors", theirs, {});
+    const Checkpoint back = read_checkpoint(folder / "theirs.safetensors");
+    EXPECT_EQ(back.layout, layout);
+    EXPECT_TRUE(have_same_tensors(back.card.network, card.network));
+    EXPECT_TRUE(same_weights(back.weights, weights));
+  }
+}
+
+TEST(RivalFiles, OthersThanTheNameOrTheConfigSayAreRefused) {
+  const TemporaryFolder folder;
+  const Card card = rival_card("resnet50");
+  const WeightStore weights = formula_weights(card.network, 3);
+  const fs::path path = folder / "mine.safetensors";
+  write_safetensors(path, {weights.all().begin(), weights.all().end()}, {});
+  expect_error(ErrorCode::kMismatch, {"mine.safetensors", "resnet", "convnext_tiny", "--architecture"},
+               [&] { read_checkpoint(path, "convnext_tiny"); });
+  expect_error(ErrorCode::kMismatch, {"layer3.6.", "resnet101", "'depths' is 3,4,6,3", "try --architecture resnet50"},
+               [&] { read_checkpoint(path, "resnet101"); });
+  folder.write("config.json", R"({"architecture": "resnet101"})");
+  expect_error(ErrorCode::kMismatch, {"config.json", "resnet101", "other weights"}, [&] { read_checkpoint(path); });
+  folder.write("config.json", R"({"architecture": "convnext_tiny"})");
+  expect_error(ErrorCode::kMismatch, {"config.json", "convnext_tiny"}, [&] { read_checkpoint(path); });
+  // A tensor of another shape: the error says which network it is nearest to.
+  const TemporaryFolder other;
+  WeightStore changed = weights;
+  changed.add("layer2.1.conv2.weight", Tensor::zeros({128, 128, 5, 5}));
+  write_safetensors(other / "mine.safetensors", {changed.all().begin(), changed.all().end()}, {});
+  expect_error(ErrorCode::kMismatch, {"'layer2.1.conv2.weight' is (128, 128, 5, 5)", "nearest network is resnet50"},
+               [&] { read_checkpoint(other / "mine.safetensors"); });
+  const Inspection inspection = inspect(other / "mine.safetensors");
+  EXPECT_FALSE(inspection.is_whole());
+  EXPECT_THAT(inspection.misfits, SizeIs(1));
+}
+
+TEST(RivalFiles, WrittenForALibraryTheyComeBackOrAreRefused) {
+  const TemporaryFolder folder;
+  for (const std::string& name : rivals()) {
+    SCOPED_TRACE(name);
+    const Card card = rival_card(name);
+    const WeightStore weights = formula_weights(card.network, 3);
+    export_checkpoint(folder / name / "", card, weights, WrittenLayout::kTimm);
+    const auto config = nlohmann::json::parse(read_text(folder / name / "config.json"));
+    EXPECT_EQ(config["architecture"], name);
+    EXPECT_EQ(config["num_classes"], 7);
+    EXPECT_EQ(read_checkpoint(folder / name / "").card.network, card.network);
+    for (const WrittenLayout layout : {WrittenLayout::kFb, WrittenLayout::kHf}) {
+      expect_error(ErrorCode::kUnsupported, {name, std::string(name_of(layout))},
+                   [&] { export_checkpoint(folder / "x.safetensors", card, weights, layout); });
+    }
+    // A PyTorch file has no card: only what its tensors tell may go there.
+    const fs::path pytorch = folder / (name + ".pth");
+    const NetworkConfig alone =
+        inferred_as(name, own_layout(card.network), [](NetworkConfig& network) { set_class_count(network, 7); });
+    if (alone == card.network) {
+      export_checkpoint(pytorch, card, weights, WrittenLayout::kOwn);
+      EXPECT_EQ(read_checkpoint(pytorch, name).card.network, card.network);
+    } else {
+      expect_error(ErrorCode::kUnsupported, {".pth", "same_padding", "safetensors"},
+                   [&] { export_checkpoint(pytorch, card, weights, WrittenLayout::kOwn); });
+    }
+  }
+  const Card regnet = rival_card("regnety_040");
+  const WeightStore weights = formula_weights(regnet.network, 3);
+  export_checkpoint(folder / "tv.safetensors", regnet, weights, WrittenLayout::kTorchvision);
+  EXPECT_EQ(read_checkpoint(folder / "tv.safetensors").layout, WeightLayout::kRegNetTorchvision);
+  const Card swin = rival_card("swin_tiny_patch4_window7_224");
+  expect_error(ErrorCode::kUnsupported, {"swin_tiny_patch4_window7_224", "torchvision"}, [&] {
+    export_checkpoint(folder / "x.safetensors", swin, formula_weights(swin.network, 3), WrittenLayout::kTorchvision);
+  });
+  Card deeper = rival_card("resnet50");
+  std::get<ResNetConfig>(deeper.network).depths = {1, 1, 1, 1};
+  expect_error(ErrorCode::kUnsupported, {"resnet50", "timm"}, [&] {
+    export_checkpoint(folder / "x/", deeper, formula_weights(deeper.network, 3), WrittenLayout::kTimm);
+  });
+  EXPECT_FALSE(fs::exists(folder / "x"));
 }
 
 // Silently another activation or epsilon would be worse than no file.
@@ -699,13 +1065,13 @@ TEST(ReadCheckpoint, WeightsOfEveryFloatTypeLoad) {
   EXPECT_TRUE(same_weights(converted(read.weights, DType::kF32), weights));
 }
 
-TEST(ReadCheckpoint, AFileThatIsNoConvNextIsRefusedWithItsNames) {
+TEST(ReadCheckpoint, AFileOfNoKnownNetworkIsRefusedWithItsNames) {
   const TemporaryFolder folder;
   const Tensor tensor = Tensor::zeros({4, 3});
-  write_safetensors(folder / "resnet.safetensors",
-                    {{"layer1.0.conv1.weight", tensor.view()}, {"fc.weight", tensor.view()}}, {});
-  expect_error(ErrorCode::kUnsupported, {"resnet.safetensors", "layer1.0.conv1.weight"},
-               [&] { read_checkpoint(folder / "resnet.safetensors"); });
+  write_safetensors(folder / "vgg.safetensors",
+                    {{"features.28.weight", tensor.view()}, {"classifier.6.weight", tensor.view()}}, {});
+  expect_error(ErrorCode::kUnsupported, {"vgg.safetensors", "no network that is known", "features.28.weight"},
+               [&] { read_checkpoint(folder / "vgg.safetensors"); });
 }
 
 // A file of `views`, in which the tensor of that name is of a type that is not read.

@@ -20,3 +20,35 @@ convnext_test(data_program_test data_program_test.cc LABELS heavy)
 target_compile_definitions(data_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>"
                                                      CONVNEXT_TRAIN_PROGRAM="$<TARGET_FILE:convnext_train_program>")
 add_dependencies(data_program_test convnext_program convnext_train_program)
+
+# Without libtorch, as the report.
+convnext_test(comparison_test comparison_test.cc LIBRARIES convnext_report)
+
+# libtorch as a backend, and the programs that hand models over to it.
+convnext_test(libtorch_backend_test libtorch_backend_test.cc LIBRARIES convnext_train LABELS heavy)
+convnext_test(family_programs_test family_programs_test.cc LABELS heavy)
+target_compile_definitions(family_programs_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>"
+                                                        CONVNEXT_TRAIN_PROGRAM="$<TARGET_FILE:convnext_train_program>")
+add_dependencies(family_programs_test convnext_program convnext_train_program)
+
+convnext_test(nn_transformer_test nn_transformer_test.cc golden.cc LIBRARIES convnext_train LABELS heavy)
+
+convnext_test(nn_regnet_efficientnet_test nn_regnet_efficientnet_test.cc golden.cc
+              LIBRARIES convnext_train LABELS heavy)
+libtorch_precompiled_header(nn_regnet_efficientnet_test)
+convnext_test(nn_resnet_test nn_resnet_test.cc golden.cc LIBRARIES convnext_train LABELS heavy)
+
+# Without libtorch, as the report.
+convnext_test(roadmap_report_test roadmap_report_test.cc LIBRARIES convnext_report)
+
+convnext_test(roadmap_program_test roadmap_program_test.cc LABELS heavy)
+target_compile_definitions(roadmap_program_test PRIVATE CONVNEXT_TRAIN_PROGRAM="$<TARGET_FILE:convnext_train_program>")
+add_dependencies(roadmap_program_test convnext_train_program)
+
+convnext_test(coco_program_test coco_program_test.cc golden.cc LABELS heavy)
+target_compile_definitions(coco_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
+add_dependencies(coco_program_test convnext_program convnext_train_program)
+
+convnext_test(compare_program_test compare_program_test.cc LABELS heavy)
+target_compile_definitions(compare_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
+add_dependencies(compare_program_test convnext_program convnext_train_program)

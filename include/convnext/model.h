@@ -53,7 +53,8 @@ struct Prediction {
 struct LoadOptions {
   std::string architecture = {};  // registered name, for weights without a card; an error when a card contradicts it
   std::string isa = {};           // scalar, avx2, avx512, neon; empty: CONVNEXT_ISA, then the best there is
-  std::optional<Precision> precision = {};  // empty: int8 if the file holds integers, else fp32
+  // Empty: int8 if the file holds integers and what it runs on computes in them (scalar does not), else fp32.
+  std::optional<Precision> precision = {};
 
   // Threads for loading and for contexts that bring none: a pool of `threads` (0: as many as the process may use), or
   // this one, which the model then shares.
@@ -140,6 +141,7 @@ class Model {
 
  private:
   friend class Context;
+  friend class ModelLoading;
   struct State;
   explicit Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;

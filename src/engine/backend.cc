@@ -5,6 +5,7 @@
 #include "convnext/error.h"
 #include "core/names.h"
 #include "engine/network.h"
+#include "model/description.h"
 
 namespace convnext {
 
@@ -21,14 +22,21 @@ std::string_view name_of(Precision precision) { return find_name(kPrecisions, pr
 Precision precision_from_name(std::string_view name) { return find_value(kPrecisions, name, "the precision"); }
 
 OutputShapes output_shapes(const NetworkConfig& config, std::int64_t n, std::int64_t height, std::int64_t width) {
-  const auto& network = std::get<ConvNextConfig>(config);
   if (n < 0) throw Error(ErrorCode::kInvalidArgument, fmt::format("a batch of {} pictures cannot be", n));
-  const Geometry geometry = network_geometry(network, height, width);
   OutputShapes shapes;
-  shapes.logits = {n, network.classes};
-  shapes.pooled = {n, pooled_channels(network)};
-  for (std::size_t i = 0; i < network.dims.size(); ++i) {
-    shapes.stages.push_back({n, network.dims[i], geometry.stages[i].height, geometry.stages[i].width});
+  shapes.logits = {n, class_count(config)};
+  if (const auto* network = std::get_if<ConvNextConfig>(&config)) {
+    // Asked for with each picture: sizes alone, without the list of layers.
+    const Geometry geometry = network_geometry(*network, height, width);
+    shapes.pooled = {n, pooled_channels(*network)};
+    for (std::size_t i = 0; i < network->dims.size(); ++i) {
+      shapes.stages.push_back({n, network->dims[i], geometry.stages[i].height, geometry.stages[i].width});
+    }
+    return shapes;
+  }
+  shapes.pooled = {n, embedding_channels(config)};
+  for (const MapShape& map : stage_maps(config, height, width)) {
+    shapes.stages.push_back({n, map.channels, map.height, map.width});
   }
   return shapes;
 }

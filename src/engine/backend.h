@@ -62,7 +62,9 @@ struct CompileOptions {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;  // "scalar", "avx2", "avx512", "neon"
+  virtual std::string_view name() const = 0;  // "scalar", "avx2", "avx512", "neon", "libtorch"
+  // Whether compile() takes that precision.
+  virtual bool computes_in(Precision precision) const = 0;
   // Throws Error (kUnsupported) for a precision or network that this backend does not run.
   virtual std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights,
                                               Precision precision, const CompileOptions& options = {}) const = 0;

@@ -10,6 +10,7 @@
 #include "kernels/isa.h"
 #include "kernels/peak.h"
 #include "metrics/classification.h"
+#include "model/description.h"
 #include "model/formula.h"
 
 namespace convnext {
@@ -23,11 +24,16 @@ constexpr double kSampleSeconds = 0.02;  // of runs between two measurements of 
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::optional<Isa> isa_named(std::string_view name) {
+// The instruction set whose peak is the roof; none for the reference, and where there is no fast one.
+std::optional<Isa> roof_of(std::string_view name) {
+  if (name == make_reference_backend()->name()) return {};
+  std::optional<Isa> best;
   for (const Isa isa : supported_isas()) {
-    if (isa != Isa::kPortable && name == name_of(isa)) return isa;
+    if (isa == Isa::kPortable) continue;
+    if (name == name_of(isa)) return isa;
+    if (!best) best = isa;
   }
-  return {};
+  return best;
 }
 
 cpu::Arithmetic arithmetic_of(Precision precision) {
@@ -46,41 +52,24 @@ PeakRates middle_of(const PeakRates& a, const PeakRates& b) {
   return {.pointwise = (a.pointwise + b.pointwise) / 2, .depthwise = (a.depthwise + b.depthwise) / 2};
 }
 
+// What there is to multiply in a run, by the rates that it counts at.
+std::vector<OperationCost> arithmetic_costs(const NetworkConfig& config, const BenchmarkLoad& load) {
+  OperationCost depthwise = {.operation = Operation::kDepthwise};
+  OperationCost rest = {.operation = Operation::kProject};
+  for (const LayerCost& cost : layer_costs(config, load.resolution, load.resolution)) {
+    const LayerSpec& layer = cost.layer;
+    const bool is_depthwise =
+        layer.kind == LayerKind::kConvolution && layer.groups > 1 && layer.groups == layer.in_channels;
+    (is_depthwise ? depthwise : rest).multiply_accumulates +=
+        load.batch * (cost.multiply_accumulates + cost.attention_multiply_accumulates);
+  }
+  return {depthwise, rest};
+}
+
 double median(std::vector<double> values) { return distribution_of(std::move(values)).median; }
 
-// A network with threads, memory, input and output for one load.
-class Runner {
- public:
-  Runner(const BenchmarkNetwork& network, const BenchmarkLoad& load) : network_(network), pool_(load.threads) {
-    const OutputShapes shapes = output_shapes(network.config, load.batch, load.resolution, load.resolution);
-    has_classes_ = class_count(network.config) > 0;
-    output_ = Tensor::zeros(has_classes_ ? shapes.logits : shapes.pooled);
-    input_ =
-        Tensor::zeros({load.batch, input_channels(network.config), std::int64_t{load.resolution}, load.resolution});
-    (has_classes_ ? views_.logits : views_.pooled) = output_.view();
-    workspace_.pool = &pool_;
-  }
-
-  void run() { network_.executable->run(std::as_const(input_).view(Layout::kNchw), views_, workspace_); }
-
-  PeakRates peak_rates() { return measure_peak_rates(network_.isa, network_.precision, pool_); }
-  ThreadPool& pool() { return pool_; }
-  Tensor& input() { return input_; }
-  const Tensor& output() const { return output_; }
-  void set_profile(Profile* profile) { workspace_.profile = profile; }
-
- private:
-  const BenchmarkNetwork& network_;
-  ThreadPool pool_;
-  Workspace workspace_;
-  Tensor input_;
-  Tensor output_;
-  OutputViews views_;
-  bool has_classes_ = false;
-};
-
 // Of the faster half of the runs: what somebody else's work adds to a run is not the network's.
-void keep_profile(Runner& runner, const BenchmarkLoad& load, BenchmarkResult& result) {
+void keep_profile(NetworkRunner& runner, const BenchmarkLoad& load, BenchmarkResult& result) {
   constexpr std::size_t kMostRuns = 100;
   constexpr double kMostSeconds = 2.0;
   std::vector<std::pair<double, Profile>> runs;
@@ -106,8 +95,20 @@ void keep_profile(Runner& runner, const BenchmarkLoad& load, BenchmarkResult& re
 
 }  // namespace
 
+NetworkRunner::NetworkRunner(const BenchmarkNetwork& network, const BenchmarkLoad& load)
+    : executable_(*network.executable), pool_(load.threads) {
+  const OutputShapes shapes = output_shapes(network.config, load.batch, load.resolution, load.resolution);
+  const bool has_classes = class_count(network.config) > 0;
+  output_ = Tensor::zeros(has_classes ? shapes.logits : shapes.pooled);
+  input_ = Tensor::zeros({load.batch, input_channels(network.config), std::int64_t{load.resolution}, load.resolution});
+  (has_classes ? views_.logits : views_.pooled) = output_.view();
+  workspace_.pool = &pool_;
+}
+
+void NetworkRunner::run() { executable_.run(std::as_const(input_).view(Layout::kNchw), views_, workspace_); }
+
 PeakRates measure_peak_rates(std::string_view isa_name, Precision precision, ThreadPool& pool) {
-  const std::optional<Isa> isa = isa_named(isa_name);
+  const std::optional<Isa> isa = roof_of(isa_name);
   if (!isa) return {};
   const cpu::Arithmetic arithmetic = arithmetic_of(precision);
   std::vector<PeakRates> rates(static_cast<std::size_t>(pool.threads()));
@@ -136,18 +137,21 @@ double seconds_at_peak(const std::vector<OperationCost>& costs, const PeakRates&
 
 BenchmarkResult measure_network(const BenchmarkNetwork& network, const BenchmarkLoad& load, bool with_profile) {
   BenchmarkResult result;
-  const std::vector<OperationCost> costs =
-      operation_costs(network.config, load.batch, load.resolution, load.resolution, network.precision);
+  if (with_profile && !std::holds_alternative<ConvNextConfig>(network.config)) {
+    throw Error(ErrorCode::kUnsupported, "there are profiles of ConvNeXt alone");
+  }
+  const std::vector<OperationCost> costs = arithmetic_costs(network.config, load);
   for (const OperationCost& cost : costs) result.gflop += 2e-9 * static_cast<double>(cost.multiply_accumulates);
 
   reset_peak_memory();
-  Runner runner(network, load);
+  NetworkRunner runner(network, load);
   runner.input() = formula_input("benchmark", runner.input().shape(), 1);
   for (int i = 0; i < kWarmUpRuns; ++i) runner.run();
 
+  const auto peak_rates = [&] { return measure_peak_rates(network.isa, network.precision, runner.pool()); };
   std::vector<double> latencies, rooflines, pointwise, depthwise;
   const Clock::time_point start = Clock::now();
-  PeakRates before = runner.peak_rates();
+  PeakRates before = peak_rates();
   const bool has_roof = before.pointwise > 0;
   do {
     const Clock::time_point sample = Clock::now();
@@ -160,7 +164,7 @@ BenchmarkResult measure_network(const BenchmarkNetwork& network, const Benchmark
       ++runs;
       taken = seconds_since(sample);
     } while (taken < kSampleSeconds);
-    const PeakRates after = runner.peak_rates();
+    const PeakRates after = peak_rates();
     const PeakRates rates = middle_of(before, after);
     before = after;
     if (has_roof) rooflines.push_back(seconds_at_peak(costs, rates) / (taken / runs));
@@ -185,7 +189,7 @@ FileBenchmarkResult measure_from_files(const BenchmarkNetwork& network, const Be
   }
   preprocessing.resolution = load.resolution;
   reset_peak_memory();
-  Runner runner(network, load);
+  NetworkRunner runner(network, load);
   const auto batch = static_cast<std::size_t>(load.batch);
   const std::size_t values = runner.input().values<float>().size() / batch;
   const std::size_t classes = runner.output().values<float>().size() / batch;

@@ -1,8 +1,9 @@
 // How fast a compiled network is on this machine, and how much of what the machine could do that is.
 //
-// The roof: every multiply-accumulate of the network at the rate that the arithmetic units reach with all operands in
-// registers, and nothing else taking time. Depthwise convolutions count at the float32 rate, linears and dense
-// convolutions at that of the precision (kernels/peak.h). Machines are shared and clocks change, so the rates are
+// The roof: every multiply-accumulate of the network, attention's among them, at the rate that the arithmetic units
+// reach with all operands in registers, and nothing else taking time. Depthwise convolutions count at the float32 rate,
+// linears and dense convolutions at that of the precision (kernels/peak.h). What has kernels of its own, as libtorch
+// has, is held against the best instruction set of the machine. Machines are shared and clocks change, so the rates are
 // measured again around every sample of a few runs, on the same threads, and each sample is held against its own.
 #pragma once
 
@@ -56,13 +57,38 @@ struct BenchmarkResult {
   double profile_seconds = 0.0;
 };
 
-// The rates of `pool`'s threads, which are kept busy together for some milliseconds. Zeros for "scalar".
+// A network with threads, memory, input and output for one load.
+class NetworkRunner {
+ public:
+  // The input is zeros. Throws Error (kInvalidArgument) when the resolution is too small for the network.
+  NetworkRunner(const BenchmarkNetwork& network, const BenchmarkLoad& load);
+
+  void run();
+  // (batch, channels, resolution, resolution).
+  Tensor& input() { return input_; }
+  // Logits, or pooled features where there is no classifier.
+  const Tensor& output() const { return output_; }
+  ThreadPool& pool() { return pool_; }
+  void set_profile(Profile* profile) { workspace_.profile = profile; }
+
+ private:
+  const Executable& executable_;
+  ThreadPool pool_;
+  Workspace workspace_;
+  Tensor input_;
+  Tensor output_;
+  OutputViews views_;
+};
+
+// The rates of `pool`'s threads, which are kept busy together for some milliseconds, with the instruction set `isa`, or
+// the best where it names none. Zeros for "scalar".
 PeakRates measure_peak_rates(std::string_view isa, Precision precision, ThreadPool& pool);
 
 // Seconds that one run takes at those rates.
 double seconds_at_peak(const std::vector<OperationCost>& costs, const PeakRates& rates);
 
-// Runs the network on made input. Throws Error (kInvalidArgument) when the resolution is too small for it.
+// Runs the network on made input. Throws Error: kInvalidArgument when the resolution is too small for it, kUnsupported
+// for a profile of another network than ConvNeXt.
 BenchmarkResult measure_network(const BenchmarkNetwork& network, const BenchmarkLoad& load, bool with_profile);
 
 // From files to labels. Seconds of all batches, each of which goes through the stages one after the other with all

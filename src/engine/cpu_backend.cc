@@ -641,7 +641,7 @@ class CpuExecutable : public Executable {
 
 void CpuExecutable::run(const ConstTensorView& input, const OutputViews& outputs, Workspace& workspace) const {
   const ConvNextConfig& config = network_.config;
-  const MapSize size = input_size(config, input);
+  const MapSize size = input_size(config.input_channels, input);
   const Geometry geometry = network_geometry(config, size.height, size.width);
   const std::int64_t total = check_views(config, geometry, input, outputs);
   if (total == 0) return;
@@ -691,11 +691,11 @@ class CpuBackend : public Backend {
  public:
   explicit CpuBackend(Isa isa) : isa_(isa) {}
   std::string_view name() const override { return name_of(isa_); }
+  bool computes_in(Precision /*precision*/) const override { return true; }
 
   std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights, Precision precision,
                                       const CompileOptions& options) const override {
-    check_compile(config, weights);
-    return std::make_unique<CpuExecutable>(isa_, std::get<ConvNextConfig>(config), weights, precision, options);
+    return std::make_unique<CpuExecutable>(isa_, check_compile(config, weights), weights, precision, options);
   }
 
  private:

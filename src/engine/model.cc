@@ -8,10 +8,12 @@
 #include "convnext/error.h"
 #include "engine/backend.h"
 #include "engine/installed_models.h"
+#include "engine/model_loading.h"
 #include "engine/network.h"
 #include "engine/picture_batches.h"
 #include "metrics/classification.h"
 #include "model/checkpoint.h"
+#include "model/description.h"
 #include "model/int8_weights.h"
 
 namespace convnext {
@@ -103,27 +105,29 @@ Context& Context::operator=(Context&&) noexcept = default;
 ThreadPool& Context::pool() const { return *state_->workspace.pool; }
 
 Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-  const auto progress = [&options](double part) {
-    if (options.progress) options.progress(part);
-  };
-  progress(0.0);
-  auto state = std::make_shared<State>();
+  if (options.progress) options.progress(0.0);
+  const std::unique_ptr<Backend> backend = make_cpu_backend(options.isa);
+  return ModelLoading::load(read_checkpoint(find_model_file(path.string(), installed_models()), options.architecture),
+                            *backend, options);
+}
+
+Model ModelLoading::load(Checkpoint checkpoint, const Backend& backend, const LoadOptions& options) {
+  auto state = std::make_shared<Model::State>();
   state->pool = options.pool;
   if (!state->pool) {
     state->pool = std::make_shared<ThreadPool>(options.threads == 0 ? available_threads() : options.threads);
   }
-  const std::unique_ptr<Backend> backend = make_cpu_backend(options.isa);
-  Checkpoint checkpoint = read_checkpoint(find_model_file(path.string(), installed_models()), options.architecture);
   if (options.log) {
     for (const std::string& note : checkpoint.notes) options.log(note);
   }
   const bool holds_int8 = checkpoint.card.precision == kInt8Precision;
-  state->precision = options.precision.value_or(holds_int8 ? Precision::kInt8 : Precision::kFp32);
-  state->executable = backend->compile(checkpoint.card.network, checkpoint.weights, state->precision,
-                                       {.pool = state->pool.get(), .progress = options.progress});
+  const Precision natural = holds_int8 && backend.computes_in(Precision::kInt8) ? Precision::kInt8 : Precision::kFp32;
+  state->precision = options.precision.value_or(natural);
+  state->executable = backend.compile(checkpoint.card.network, checkpoint.weights, state->precision,
+                                      {.pool = state->pool.get(), .progress = options.progress});
   state->card = std::move(checkpoint.card);
-  state->isa = backend->name();
-  progress(1.0);
+  state->isa = backend.name();
+  if (options.progress) options.progress(1.0);
   return Model(std::move(state));
 }
 
@@ -265,8 +269,11 @@ const Preprocessing& Model::preprocessing() const { return state_->card.preproce
 const std::vector<std::string>& Model::labels() const { return state_->card.labels; }
 int Model::classes() const { return class_count(state_->card.network); }
 int Model::input_channels() const { return convnext::input_channels(state_->card.network); }
-int Model::embedding_channels() const { return pooled_channels(std::get<ConvNextConfig>(state_->card.network)); }
-int Model::stages() const { return std::get<ConvNextConfig>(state_->card.network).stages(); }
+int Model::embedding_channels() const { return convnext::embedding_channels(state_->card.network); }
+int Model::stages() const {
+  const auto* convnext = std::get_if<ConvNextConfig>(&state_->card.network);
+  return convnext ? convnext->stages() : layer_specs(state_->card.network).back().stage + 1;
+}
 std::vector<Shape> Model::feature_shapes(std::int64_t height, std::int64_t width) const {
   std::vector<Shape> shapes = output_shapes(state_->card.network, 1, height, width).stages;
   for (Shape& shape : shapes) shape.erase(shape.begin());

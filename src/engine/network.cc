@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <initializer_list>
+#include <array>
+#include <span>
 #include <string>
 
 #include "convnext/error.h"
+#include "model/description.h"
+#include "model/registry.h"
 
 namespace convnext {
 namespace {
@@ -41,15 +44,28 @@ bool is_dense(const Shape& shape, const Shape& strides) {
   return true;
 }
 
-void check_output(const TensorView& view, std::initializer_list<std::int64_t> expected, const std::string& name) {
+void check_output(const TensorView& view, std::span<const std::int64_t> expected, const std::string& name) {
   if (view.data == nullptr) return;
-  if (!std::equal(view.shape.begin(), view.shape.end(), expected.begin(), expected.end())) {
-    throw Error(ErrorCode::kMismatch, fmt::format("the output '{}' is {}, but this input makes it {}", name,
-                                                  to_string(view.shape), to_string(Shape(expected))));
+  if (!std::ranges::equal(view.shape, expected)) {
+    throw Error(ErrorCode::kMismatch,
+                fmt::format("the output '{}' is {}, but this input makes it {}", name, to_string(view.shape),
+                            to_string(Shape(expected.begin(), expected.end()))));
   }
   if (view.dtype != DType::kF32 || !is_dense(view.shape, view.strides)) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("the output '{}' must be contiguous float32", name));
   }
+}
+
+void check_input_data(const ConstTensorView& input) {
+  if (input.data == nullptr && input.shape[0] > 0) {
+    throw Error(ErrorCode::kInvalidArgument, "the input has no data");
+  }
+}
+
+void check_stage_count(const OutputViews& outputs, std::size_t stages) {
+  if (outputs.stages.empty() || outputs.stages.size() == stages) return;
+  throw Error(ErrorCode::kMismatch,
+              fmt::format("{} stage outputs are wanted of a network of {} stages", outputs.stages.size(), stages));
 }
 
 }  // namespace
@@ -107,14 +123,12 @@ Geometry network_geometry(const ConvNextConfig& config, std::int64_t height, std
   return geometry;
 }
 
-int pooled_channels(const ConvNextConfig& config) {
-  return config.head == Head::kMlp ? config.head_hidden : config.dims.back();
-}
+int pooled_channels(const ConvNextConfig& config) { return embedding_channels(config); }
 
-MapSize input_size(const ConvNextConfig& config, const ConstTensorView& input) {
-  if (input.shape.size() != 4 || input.shape[0] < 0 || input.shape[1] != config.input_channels) {
+MapSize input_size(int channels, const ConstTensorView& input) {
+  if (input.shape.size() != 4 || input.shape[0] < 0 || input.shape[1] != channels) {
     throw Error(ErrorCode::kMismatch, fmt::format("the input is {}, but this network takes (n, {}, height, width)",
-                                                  to_string(input.shape), config.input_channels));
+                                                  to_string(input.shape), channels));
   }
   if (input.dtype != DType::kF32 || input.layout == Layout::kNhwc || !is_dense(input.shape, input.strides)) {
     throw Error(ErrorCode::kInvalidArgument, "the input must be contiguous float32 in the order NCHW");
@@ -122,27 +136,45 @@ MapSize input_size(const ConvNextConfig& config, const ConstTensorView& input) {
   return {input.shape[2], input.shape[3]};
 }
 
-void check_compile(const NetworkConfig& config, const WeightStore& weights) {
+const ConvNextConfig& check_compile(const NetworkConfig& config, const WeightStore& weights) {
+  const auto* network = std::get_if<ConvNextConfig>(&config);
+  if (!network) {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("a {} does not run here: this engine runs ConvNeXt, and convnext-train the networks that it "
+                    "is compared with",
+                    name_of(family_of(config))));
+  }
   validate(config);
   check_weights(weights, config, "weights");
+  return *network;
 }
 
 std::int64_t check_views(const ConvNextConfig& config, const Geometry& geometry, const ConstTensorView& input,
                          const OutputViews& outputs) {
   const std::int64_t n = input.shape[0];
-  if (input.data == nullptr && n > 0) throw Error(ErrorCode::kInvalidArgument, "the input has no data");
-  check_output(outputs.logits, {n, config.classes}, "logits");
-  check_output(outputs.pooled, {n, pooled_channels(config)}, "pooled");
-  if (!outputs.stages.empty() && outputs.stages.size() != config.dims.size()) {
-    throw Error(ErrorCode::kMismatch, fmt::format("{} stage outputs are wanted of a network of {} stages",
-                                                  outputs.stages.size(), config.stages()));
-  }
+  check_input_data(input);
+  check_output(outputs.logits, std::array<std::int64_t, 2>{n, config.classes}, "logits");
+  check_output(outputs.pooled, std::array<std::int64_t, 2>{n, pooled_channels(config)}, "pooled");
+  check_stage_count(outputs, config.dims.size());
   for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
     const MapSize& size = geometry.stages[i];
     if (outputs.stages[i].data == nullptr) continue;
-    check_output(outputs.stages[i], {n, config.dims[i], size.height, size.width}, "stages." + std::to_string(i));
+    check_output(outputs.stages[i], std::array<std::int64_t, 4>{n, config.dims[i], size.height, size.width},
+                 "stages." + std::to_string(i));
   }
   return n;
+}
+
+std::int64_t check_views(const OutputShapes& shapes, const ConstTensorView& input, const OutputViews& outputs) {
+  check_input_data(input);
+  check_output(outputs.logits, shapes.logits, "logits");
+  check_output(outputs.pooled, shapes.pooled, "pooled");
+  check_stage_count(outputs, shapes.stages.size());
+  for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
+    check_output(outputs.stages[i], shapes.stages[i], "stages." + std::to_string(i));
+  }
+  return input.shape[0];
 }
 
 }  // namespace convnext

@@ -1,5 +1,6 @@
 // What every backend needs to know of a ConvNeXt: the names and shapes of the convolutions of its stem, the sizes of
 // its maps, and the checks before compiling and running. Sizes are plain values: working them out allocates nothing.
+// Checks before running are there for other families too.
 #pragma once
 
 #include <array>
@@ -49,16 +50,18 @@ Geometry network_geometry(const ConvNextConfig& config, std::int64_t height, std
 // Channels of the pooled features.
 int pooled_channels(const ConvNextConfig& config);
 
-// Throws Error when no backend can compile this: kInvalidArgument for an impossible network, kMismatch for a tensor
-// that is missing or has another shape.
-void check_compile(const NetworkConfig& config, const WeightStore& weights);
+// The ConvNeXt that a backend is to compile. Throws Error when it cannot: kUnsupported for another family,
+// kInvalidArgument for an impossible network, kMismatch for a tensor that is missing or has another shape.
+const ConvNextConfig& check_compile(const NetworkConfig& config, const WeightStore& weights);
 
 // Throws Error when input or outputs are not what Executable::run() documents: kInvalidArgument for types, layouts and
 // strides, kMismatch for shapes (both are named). Returns the number of pictures.
 std::int64_t check_views(const ConvNextConfig& config, const Geometry& geometry, const ConstTensorView& input,
                          const OutputViews& outputs);
+// The same for any network; `shapes` are output_shapes() for this input.
+std::int64_t check_views(const OutputShapes& shapes, const ConstTensorView& input, const OutputViews& outputs);
 
 // Height and width of a run's input, once its rank, type and channels are known to be right; throws as check_views().
-MapSize input_size(const ConvNextConfig& config, const ConstTensorView& input);
+MapSize input_size(int channels, const ConstTensorView& input);
 
 }  // namespace convnext

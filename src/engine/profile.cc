@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "convnext/error.h"
 #include "model/description.h"
 #include "model/layers.h"
 
@@ -33,7 +34,7 @@ NetworkPart part_of(const LayerSpec& layer) {
   return stage_part(static_cast<std::size_t>(layer.stage));
 }
 
-// Activations go with the layer that they follow, and so do layer scale and shortcut.
+// Of a layer of a ConvNeXt. Activations go with the layer that they follow, and so do layer scale and shortcut.
 Operation operation_of(const LayerSpec& layer, Operation before) {
   if (layer.place == LayerPlace::kHead) return Operation::kHead;
   switch (layer.kind) {
@@ -49,6 +50,12 @@ Operation operation_of(const LayerSpec& layer, Operation before) {
     case LayerKind::kLayerScale:
     case LayerKind::kAdd:
     case LayerKind::kPool:
+    case LayerKind::kBatchNorm:
+    case LayerKind::kScale:
+    case LayerKind::kMaxPool:
+    case LayerKind::kMerge:
+    case LayerKind::kAttention:
+    case LayerKind::kParameter:
       break;
   }
   return before;
@@ -97,6 +104,9 @@ std::int64_t Profile::total_nanoseconds() const {
 
 std::vector<OperationCost> operation_costs(const NetworkConfig& config, std::int64_t batch, std::int64_t height,
                                            std::int64_t width, Precision precision) {
+  if (!std::holds_alternative<ConvNextConfig>(config)) {
+    throw Error(ErrorCode::kUnsupported, "the operations of a profile are those of a ConvNeXt");
+  }
   std::vector<OperationCost> costs;
   Operation operation = Operation::kConvolution;
   for (const LayerCost& cost : layer_costs(config, height, width)) {

@@ -115,8 +115,8 @@ struct OperationCost {
   std::uint64_t bytes = 0;
 };
 
-// In the order of the network, without operations that it does not have. Throws Error (kInvalidArgument) when the
-// pictures are too small for it.
+// Of a ConvNeXt, in its order, without operations that it does not have. Throws Error: kInvalidArgument when the
+// pictures are too small for it, kUnsupported for another family.
 std::vector<OperationCost> operation_costs(const NetworkConfig& config, std::int64_t batch, std::int64_t height,
                                            std::int64_t width, Precision precision);
 

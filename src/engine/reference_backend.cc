@@ -182,7 +182,7 @@ Map ReferenceExecutable::run_head(Map map) const {
 }
 
 void ReferenceExecutable::run(const ConstTensorView& input, const OutputViews& outputs, Workspace&) const {
-  const MapSize size = input_size(config_, input);
+  const MapSize size = input_size(config_.input_channels, input);
   const Geometry geometry = network_geometry(config_, size.height, size.width);
   const std::int64_t count = check_views(config_, geometry, input, outputs);
   const std::size_t picture_size = elements(size, config_.input_channels);
@@ -217,15 +217,15 @@ void ReferenceExecutable::run(const ConstTensorView& input, const OutputViews& o
 class ReferenceBackend : public Backend {
  public:
   std::string_view name() const override { return "scalar"; }
+  bool computes_in(Precision precision) const override { return precision == Precision::kFp32; }
 
   std::unique_ptr<Executable> compile(const NetworkConfig& config, const WeightStore& weights, Precision precision,
                                       const CompileOptions& /*options*/) const override {
-    if (precision != Precision::kFp32) {
+    if (!computes_in(precision)) {
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("the {} backend does not compute in {}: it has fp32", name(), name_of(precision)));
     }
-    check_compile(config, weights);
-    return std::make_unique<ReferenceExecutable>(std::get<ConvNextConfig>(config), weights);
+    return std::make_unique<ReferenceExecutable>(check_compile(config, weights), weights);
   }
 };
 

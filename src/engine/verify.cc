@@ -29,7 +29,8 @@ Tensor check_input(const Card& card, const CheckVector& check) {
 }
 
 // The first outputs for the input that `check` describes; its own logits are not looked at.
-std::vector<float> compute(const Card& card, const WeightStore& weights, const CheckVector& check, ThreadPool* pool) {
+std::vector<float> compute(const Card& card, const WeightStore& weights, const CheckVector& check,
+                           const Backend& backend, ThreadPool* pool) {
   const Tensor input = check_input(card, check);
   const ConstTensorView view = batch_view(input);
   const OutputShapes shapes = output_shapes(card.network, 1, view.shape[2], view.shape[3]);
@@ -38,7 +39,7 @@ std::vector<float> compute(const Card& card, const WeightStore& weights, const C
   OutputViews views;
   (classifies ? views.logits : views.pooled) = output.view();
 
-  const auto executable = make_cpu_backend()->compile(card.network, weights, Precision::kFp32);
+  const auto executable = backend.compile(card.network, weights, Precision::kFp32, {.pool = pool});
   Workspace workspace;
   workspace.pool = pool;
   executable->run(view, views, workspace);
@@ -60,11 +61,15 @@ double relative_error(const std::vector<float>& computed, const std::vector<floa
 }  // namespace
 
 CheckVector make_check_vector(const Card& card, const WeightStore& weights, ThreadPool* pool) {
+  return make_check_vector(card, weights, *make_cpu_backend(), pool);
+}
+
+CheckVector make_check_vector(const Card& card, const WeightStore& weights, const Backend& backend, ThreadPool* pool) {
   CheckVector check;
   check.width = std::min(card.preprocessing.resolution * 5 / 4, kMaxResolution);
   check.height = std::min(card.preprocessing.resolution, kMaxResolution);
   check.seed = 1;
-  check.logits = compute(card, weights, check, pool);
+  check.logits = compute(card, weights, check, backend, pool);
   if (!std::ranges::all_of(check.logits, [](float value) { return std::isfinite(value); })) {
     throw Error(ErrorCode::kDamaged, fmt::format("with these weights ({}) a {} gives values that are not finite",
                                                  card.precision, card.architecture));
@@ -73,13 +78,17 @@ CheckVector make_check_vector(const Card& card, const WeightStore& weights, Thre
 }
 
 Verification verify(const Checkpoint& checkpoint, ThreadPool* pool) {
+  return verify(checkpoint, *make_cpu_backend(), pool);
+}
+
+Verification verify(const Checkpoint& checkpoint, const Backend& backend, ThreadPool* pool) {
   const std::string source = checkpoint.path.string();
   if (!checkpoint.card.check) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("'{}' has no check vector to compare with: 'convnext convert' writes one", source));
   }
   const CheckVector& check = *checkpoint.card.check;
-  const std::vector<float> computed = compute(checkpoint.card, checkpoint.weights, check, pool);
+  const std::vector<float> computed = compute(checkpoint.card, checkpoint.weights, check, backend, pool);
   if (computed.size() != check.logits.size()) {
     throw Error(ErrorCode::kMismatch, fmt::format("the check vector of '{}' has {} values, and the network gives {}",
                                                   source, check.logits.size(), computed.size()));

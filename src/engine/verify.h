@@ -2,6 +2,7 @@
 #pragma once
 
 #include "convnext/thread_pool.h"
+#include "engine/backend.h"
 #include "model/card.h"
 #include "model/checkpoint.h"
 #include "model/weights.h"
@@ -17,6 +18,9 @@ inline constexpr double kCheckTolerance = 5e-5;
 // formula_input("check", (1, channels, height, width), 1) instead. Computed in float32 from the weights as stored.
 // Throws Error (kDamaged) when the network gives an infinity or a NaN.
 CheckVector make_check_vector(const Card& card, const WeightStore& weights, ThreadPool* pool = nullptr);
+// By another backend than make_cpu_backend().
+CheckVector make_check_vector(const Card& card, const WeightStore& weights, const Backend& backend,
+                              ThreadPool* pool = nullptr);
 
 struct Verification {
   double relative_error = 0.0;  // of the computed vector against the card's: |a - b| / |b|, L2
@@ -25,5 +29,6 @@ struct Verification {
 
 // Throws Error (kNotFound) when the file has no check vector, kMismatch when it is one of another length.
 Verification verify(const Checkpoint& checkpoint, ThreadPool* pool = nullptr);
+Verification verify(const Checkpoint& checkpoint, const Backend& backend, ThreadPool* pool = nullptr);
 
 }  // namespace convnext

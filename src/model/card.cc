@@ -15,32 +15,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Every field of a network by the name it has in a card: writing and reading both go through here.
-template <typename Config, typename Visit>
-void visit_fields(Config& config, const Visit& visit) {
-  visit("depths", config.depths);
-  visit("dims", config.dims);
-  visit("kernel_sizes", config.kernel_sizes);
-  visit("patch_size", config.patch_size);
-  visit("input_channels", config.input_channels);
-  visit("classes", config.classes);
-  visit("stem", config.stem);
-  visit("stem_norm", config.stem_norm);
-  visit("norm", config.norm);
-  visit("norm_eps", config.norm_eps);
-  visit("head_norm_eps", config.head_norm_eps);
-  visit("activation", config.activation);
-  visit("conv_mlp", config.conv_mlp);
-  visit("layer_scale", config.layer_scale);
-  visit("grn", config.grn);
-  visit("head", config.head);
-  visit("head_hidden", config.head_hidden);
+template <typename T>
+concept KindList = requires {
+  typename T::value_type;
 }
+&&std::is_enum_v<typename T::value_type>;
 
 template <typename T>
 Json to_json_value(const T& value) {
   if constexpr (std::is_enum_v<T>) {
     return std::string(name_of(value));
+  } else if constexpr (KindList<T>) {
+    Json names = Json::array();
+    for (const auto kind : value) names.push_back(to_json_value(kind));
+    return names;
   } else {
     return value;
   }
@@ -64,6 +52,28 @@ struct Kinds<Activation> {
 template <>
 struct Kinds<Head> {
   static constexpr std::array all = {Head::kPoolNorm, Head::kNormPool, Head::kMlp};
+};
+template <>
+struct Kinds<ResNetConfig::Stem> {
+  static constexpr std::array all = {ResNetConfig::Stem::kConvolution, ResNetConfig::Stem::kPatch};
+};
+template <>
+struct Kinds<ResNetConfig::Block> {
+  static constexpr std::array all = {ResNetConfig::Block::kBottleneck, ResNetConfig::Block::kInverted,
+                                     ResNetConfig::Block::kDepthwiseFirst};
+};
+template <>
+struct Kinds<ResNetConfig::Activation> {
+  static constexpr std::array all = {ResNetConfig::Activation::kRelu, ResNetConfig::Activation::kGelu};
+};
+template <>
+struct Kinds<ResNetConfig::Norm> {
+  static constexpr std::array all = {ResNetConfig::Norm::kBatchNorm, ResNetConfig::Norm::kLayerNorm};
+};
+template <>
+struct Kinds<EfficientNetBlock> {
+  static constexpr std::array all = {EfficientNetBlock::kConvolution, EfficientNetBlock::kFusedInverted,
+                                     EfficientNetBlock::kDepthwiseSeparable, EfficientNetBlock::kInverted};
 };
 
 // Reads members of one object and refuses what it does not know, so that a misspelt key is never silently ignored.
@@ -116,6 +126,10 @@ class Reader {
         }
       }
       throw Error(ErrorCode::kUnsupported, fmt::format("{}: there is no such value as {}", where(key), name));
+    } else if constexpr (KindList<T>) {
+      if (!json.is_array()) throw_kind(key);
+      value.clear();
+      for (const Json& item : json) read(key, item, value.emplace_back());
     } else {
       check_kind(key, json, value);
       try {
@@ -140,6 +154,8 @@ class Reader {
       fits = json.is_array() && std::ranges::all_of(json, [](const Json& item) {
                return item.is_number_integer() && in_range<int>(item);
              });
+    } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+      fits = json.is_array() && std::ranges::all_of(json, [](const Json& item) { return item.is_number(); });
     }
     if (!fits) throw_kind(key);
   }
@@ -159,20 +175,24 @@ class Reader {
   std::vector<std::string> known_;
 };
 
-Json network_to_json(const NetworkConfig& network, const NetworkConfig& base) {
+Json to_json(const NetworkConfig& network) {
   return std::visit(
-      []<typename Config>(const Config& config, const Config& plain) {
+      []<typename Config>(const Config& config) {
         Json json = Json::object();
-        Json unchanged = Json::object();
-        visit_fields(config, [&json](const char* key, const auto& value) { json[key] = to_json_value(value); });
-        visit_fields(plain,
-                     [&unchanged](const char* key, const auto& value) { unchanged[key] = to_json_value(value); });
-        for (const auto& [key, value] : unchanged.items()) {
-          if (json[key] == value) json.erase(key);
-        }
+        Config::visit_fields(config, [&json](const char* key, const auto& value) { json[key] = to_json_value(value); });
         return json;
       },
-      network, base);
+      network);
+}
+
+// What differs from `base`.
+Json to_json(const NetworkConfig& network, const NetworkConfig& base) {
+  Json json = to_json(network);
+  const Json unchanged = to_json(base);
+  for (const auto& [key, value] : unchanged.items()) {
+    if (json.contains(key) && json[key] == value) json.erase(key);
+  }
+  return json;
 }
 
 Json to_json(const Preprocessing& preprocessing) {
@@ -264,7 +284,7 @@ void check_label_count(const std::vector<std::string>& labels, int classes, cons
 std::string card_to_json(const Card& card) {
   Json json;
   json["architecture"] = card.architecture;
-  json["network"] = network_to_json(card.network, architecture(card.architecture).network);
+  json["network"] = to_json(card.network, architecture(card.architecture).network);
   json["preprocessing"] = to_json(card.preprocessing);
   // Programs from before there were others refuse a card that names it.
   if (card.preprocessing.pipeline == PixelPipeline::kTimm) json["preprocessing"].erase("pipeline");
@@ -282,6 +302,17 @@ std::string card_to_json(const Card& card) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string network_to_json(const NetworkConfig& network) { return to_json(network).dump(); }
+
+std::string card_value_text(std::string_view json) {
+  const Json value = Json::parse(json);
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_string()) return value.get<std::string>();
+  std::string text = value.dump();
+  std::erase_if(text, [](char c) { return c == '[' || c == ']' || c == '"'; });
+  return text;
+}
+
 std::string preprocessing_to_json(const Preprocessing& preprocessing) { return to_json(preprocessing).dump(); }
 
 Card card_from_json(std::string_view text, std::string_view source) {
@@ -295,9 +326,9 @@ Card card_from_json(std::string_view text, std::string_view source) {
   card.preprocessing = entry.preprocessing;
   if (const Json* network = reader.member("network")) {
     std::visit(
-        [&](auto& config) {
+        [&]<typename Config>(Config& config) {
           Reader fields(*network, reader.where("network"));
-          visit_fields(config, [&fields](const char* key, auto& value) { fields.optional(key, value); });
+          Config::visit_fields(config, [&fields](const char* key, auto& value) { fields.optional(key, value); });
           fields.refuse_unknown();
         },
         card.network);

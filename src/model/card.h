@@ -44,7 +44,11 @@ std::string card_to_json(const Card& card);
 Card card_from_json(std::string_view json, std::string_view source);
 
 // Every value by its name in a card.
+std::string network_to_json(const NetworkConfig& network);
 std::string preprocessing_to_json(const Preprocessing& preprocessing);
+
+// A value of those as a person reads it: "3,4,6,3", "bottleneck", "no".
+std::string card_value_text(std::string_view json);
 
 // Only Pillow's resize has kBox and kHamming.
 bool has_filter(PixelPipeline pipeline, Interpolation interpolation);

@@ -4,12 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <variant>
 
 #include "convnext/error.h"
 #include "core/names.h"
@@ -38,6 +40,14 @@ class Object {
   }
 
   bool has(const char* key) const { return find(key) != nullptr; }
+  // Of what has a value.
+  std::vector<std::string> keys() const {
+    std::vector<std::string> all;
+    for (const auto& [key, value] : json_->items()) {
+      if (!value.is_null()) all.push_back(key);
+    }
+    return all;
+  }
   // Also where the value is null.
   bool mentions(const char* key) const { return json_->contains(key); }
 
@@ -243,17 +253,13 @@ std::string spdx_name(const std::string& license) {
   return license;
 }
 
-void check_classes(const Object& object, const ConvNextConfig& network) {
-  if (const auto said = object.integers("num_classes")) check_same(object, "num_classes", *said, {network.classes});
+void check_classes(const Object& object, int classes) {
+  if (const auto said = object.integers("num_classes")) check_same(object, "num_classes", *said, {classes});
 }
 
 // timm's arguments of a network. Throws Error (kMismatch) where the tensors say otherwise. `expected` is the registered
 // network, and gets what the arguments change of it.
 void read_arguments(const Object& arguments, const ConvNextConfig& network, ConvNextConfig& expected) {
-  check_classes(arguments, network);
-  if (const auto said = arguments.integers("in_chans")) {
-    check_same(arguments, "in_chans", *said, {network.input_channels});
-  }
   const auto check_stages = [&](const char* key, const std::vector<int>& found, std::vector<int>& target) {
     if (const auto said = arguments.integers(key)) check_same(arguments, key, *said, target = found);
   };
@@ -278,7 +284,17 @@ void read_arguments(const Object& arguments, const ConvNextConfig& network, Conv
   }
 }
 
-CardClaims read_timm(const Object& config, const std::string& file, const ConvNextConfig& network) {
+// Throws Error (kUnsupported) for an argument by which timm would build another network than the registered one.
+void refuse_other_arguments(const Object& arguments) {
+  constexpr std::array<std::string_view, 5> kKnown = {"num_classes", "in_chans", "bn_eps", "img_size", "window_size"};
+  for (const std::string& key : arguments.keys()) {
+    if (std::ranges::find(kKnown, key) != kKnown.end()) continue;
+    throw Error(ErrorCode::kUnsupported, fmt::format("{} changes the network, and that is read for ConvNeXt only",
+                                                     arguments.where(key.c_str())));
+  }
+}
+
+CardClaims read_timm(const Object& config, const std::string& file, const NetworkConfig& network) {
   CardClaims claims{.origin = file, .pipeline = PixelPipeline::kTimm};
   claims.architecture = config.text("architecture");
   // Before 2023 the name of an architecture could be that of its weights.
@@ -286,20 +302,31 @@ CardClaims read_timm(const Object& config, const std::string& file, const ConvNe
     claims.published = published_named(*claims.architecture);
     if (claims.published) claims.architecture = claims.published->architecture;
   }
-  claims.labels = timm_labels(config, network.classes);
+  const int classes = class_count(network);
+  claims.labels = timm_labels(config, classes);
   const RegistryEntry* entry = claims.architecture ? find_architecture(*claims.architecture) : nullptr;
-  ConvNextConfig expected = entry ? std::get<ConvNextConfig>(entry->network) : ConvNextConfig{};
+  const auto* convnext = std::get_if<ConvNextConfig>(&network);
+  const auto* registered = entry ? std::get_if<ConvNextConfig>(&entry->network) : nullptr;
+  ConvNextConfig expected = registered ? *registered : ConvNextConfig{};
   if (const auto arguments = config.object("model_args")) {
-    claims.norm_eps = arguments->number("norm_eps");
-    claims.activation = activation_of(*arguments, "act_layer");
-    read_arguments(*arguments, network, expected);
-    claims.describes_tensors = arguments->has("depths") && arguments->has("dims");
+    check_classes(*arguments, classes);
+    if (const auto said = arguments->integers("in_chans")) {
+      check_same(*arguments, "in_chans", *said, {input_channels(network)});
+    }
+    claims.norm_eps = arguments->number(convnext ? "norm_eps" : "bn_eps");
+    if (convnext) {
+      claims.activation = activation_of(*arguments, "act_layer");
+      read_arguments(*arguments, *convnext, expected);
+      claims.describes_tensors = arguments->has("depths") && arguments->has("dims");
+    } else {
+      refuse_other_arguments(*arguments);
+    }
   }
-  if (entry) claims.network = expected;
+  if (convnext && registered) claims.network = expected;
   // Before 2023 all lay in one object.
   const Object pretrained = config.object("pretrained_cfg").value_or(config);
   // timm takes the outer one before that of 'pretrained_cfg'.
-  check_classes(config.has("num_classes") ? config : pretrained, network);
+  check_classes(config.has("num_classes") ? config : pretrained, classes);
   if (config.has("pretrained_cfg")) claims.origin += ", 'pretrained_cfg'";
   if (const auto size = pretrained.integers("input_size")) {
     claims.resolution = square_side(pretrained, "input_size", *size);
@@ -350,7 +377,21 @@ std::optional<std::vector<std::string>> transformers_labels(const Object& config
   return readable(std::move(labels));
 }
 
-CardClaims read_transformers(const Object& config, const std::string& file, const ConvNextConfig& network) {
+// Of a network whose tensors are not named as transformers names them: what it says of the classes.
+CardClaims read_transformers_labels(const Object& config, const std::string& file, const NetworkConfig& network) {
+  const std::string type = config.text("model_type").value_or("");
+  if (type == "convnext" || type == "convnextv2" || type == kDinov3Type) {
+    throw Error(ErrorCode::kMismatch,
+                fmt::format("{} is {}, and the tensors beside it are of a {}: move the weights to "
+                            "a folder of their own, or their own config.json to them",
+                            config.where("model_type"), in_quotes(type), name_of(family_of(network))));
+  }
+  return {.origin = file, .labels = transformers_labels(config, class_count(network))};
+}
+
+CardClaims read_transformers(const Object& config, const std::string& file, const NetworkConfig& any) {
+  if (!std::holds_alternative<ConvNextConfig>(any)) return read_transformers_labels(config, file, any);
+  const auto& network = std::get<ConvNextConfig>(any);
   CardClaims claims{.origin = file};
   const std::string type = config.text("model_type").value_or("");
   if (type != "convnext" && type != "convnextv2" && type != kDinov3Type) {
@@ -532,7 +573,7 @@ CardClaims read_open_clip(const Object& config, const std::string& file) {
 
 }  // namespace
 
-std::vector<CardClaims> read_claims(const fs::path& folder, const ConvNextConfig& network) {
+std::vector<CardClaims> read_claims(const fs::path& folder, const NetworkConfig& network) {
   std::vector<CardClaims> sources;
   const auto place = [](const fs::path& path) { return fmt::format("'{}'", path.string()); };
   std::optional<CardClaims> transformers;

@@ -30,7 +30,7 @@ struct CardClaims {
   std::optional<double> head_norm_eps{};
   std::optional<Activation> activation{};
   const PublishedWeights* published = nullptr;  // the weights that it says these are
-  // The architecture with the changes that the source makes; nothing when it is no registered one.
+  // Of a ConvNeXt: the architecture with the changes that the source makes; nothing when it is no registered one.
   std::optional<ConvNextConfig> network{};
   bool describes_tensors = false;  // says depths and widths itself, and they are those of the tensors
   bool is_dinov3 = false;
@@ -40,6 +40,6 @@ struct CardClaims {
 // All the JSON files in `folder`, the most trusted first: timm's config.json; Hugging Face's preprocessor_config.json
 // and config.json; OpenCLIP's open_clip_config.json. `network`: what the tensors say. Throws Error: a file that is
 // damaged (at most 10 MB of JSON, 64 levels), or belongs to another network.
-std::vector<CardClaims> read_claims(const std::filesystem::path& folder, const ConvNextConfig& network);
+std::vector<CardClaims> read_claims(const std::filesystem::path& folder, const NetworkConfig& network);
 
 }  // namespace convnext

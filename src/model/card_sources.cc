@@ -10,11 +10,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "convnext/error.h"
 #include "io/quoted.h"
 #include "model/card_claims.h"
 #include "model/imagenet_labels.h"
+#include "model/layouts.h"
 #include "model/published.h"
 #include "model/registry.h"
 #include "model/tensors.h"
@@ -84,10 +86,14 @@ int agreement(const std::vector<std::string>& of_name, std::string_view tag) {
 // Which published weights of this architecture a name reminds of most, and the registered default when of none.
 const PublishedWeights* most_alike(const RegistryEntry& entry, int classes, const std::vector<std::string>& of_name) {
   const PublishedWeights* best = find_published(entry.name, entry.published_weights);
-  int best_score = best && best->classes == classes ? agreement(of_name, best->tag()) : -100;
+  constexpr int kOfOtherClasses = -100;
+  int best_score = best && best->classes == classes ? agreement(of_name, best->tag()) : kOfOtherClasses;
   for (const PublishedWeights& weights : published_weights()) {
     if (weights.architecture != entry.name || weights.classes != classes) continue;
-    if (const int score = agreement(of_name, weights.tag()); score > best_score) {
+    const int score = agreement(of_name, weights.tag());
+    // A short tag is not more alike for having fewer words that are not there.
+    const bool shares_a_word = score > -static_cast<int>(words(weights.tag()).size());
+    if (score > best_score && (shares_a_word || best_score == kOfOtherClasses)) {
       best = &weights;
       best_score = score;
     }
@@ -95,8 +101,8 @@ const PublishedWeights* most_alike(const RegistryEntry& entry, int classes, cons
   return best;
 }
 
-bool is_same_network(const ConvNextConfig& network, const RegistryEntry& entry) {
-  return have_same_tensors(network, std::get<ConvNextConfig>(entry.network));
+bool is_same_network(const NetworkConfig& network, const RegistryEntry& entry) {
+  return have_same_tensors(entry.network, network);
 }
 
 // A distance between networks that puts the kind of block first, then widths, then depths.
@@ -121,13 +127,32 @@ bool sounds_like_dinov3(const std::vector<std::string>& of_name) {
   return is_one_of(of_name, "dinov3") || is_one_of(of_name, "eupe");
 }
 
-const RegistryEntry& nearest_entry(const ConvNextConfig& network, bool is_dinov3) {
+// In how many fields of the card networks of one family differ; what only files differ in counts least.
+double distance(const NetworkConfig& network, const NetworkConfig& registered) {
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&network)) {
+    return distance(*convnext, std::get<ConvNextConfig>(registered));
+  }
+  const auto fields = [](const NetworkConfig& config) { return Json::parse(network_to_json(config)); };
+  const Json have = fields(network), as_fitted = fields(fitted(registered, network)), as_named = fields(registered);
+  double sum = 0.0;
+  for (const auto& [key, value] : have.items()) {
+    if (as_fitted[key] != value) sum += 1.0;
+    if (as_named[key] != value) sum += 0.01;
+  }
+  return sum;
+}
+
+const RegistryEntry& nearest_entry(const NetworkConfig& network, bool is_dinov3) {
+  const bool is_convnext = std::holds_alternative<ConvNextConfig>(network);
   const RegistryEntry* best = nullptr;
   double best_distance = std::numeric_limits<double>::infinity();
   for (const RegistryEntry& entry : registry()) {
-    if ((entry.family == Family::kDinov3ConvNext) != is_dinov3) continue;
-    const auto& registered = std::get<ConvNextConfig>(entry.network);
-    const double cost = is_same_network(network, entry) ? -1.0 : distance(network, registered);
+    if (entry.network.index() != network.index() || (entry.family == Family::kDinov3ConvNext) != is_dinov3) continue;
+    const bool is_same = is_same_network(network, entry);
+    if (entry.family == Family::kRoadmap && !is_same) continue;  // a step is only itself
+    double cost = distance(network, entry.network);
+    // What tensors do not tell comes after what they do; a ConvNeXt's is taken from the first that has its tensors.
+    if (is_same) cost = is_convnext ? -1.0 : cost - 1000.0;
     if (cost < best_distance) {
       best = &entry;
       best_distance = cost;
@@ -139,6 +164,8 @@ const RegistryEntry& nearest_entry(const ConvNextConfig& network, bool is_dinov3
 // The first thing in which a network is not the registered one, as "dims are 64,128,256,512, and convnext_tiny's are
 // 96,192,384,768".
 std::string first_difference(const ConvNextConfig& network, const RegistryEntry& entry) {
+  const std::string unlike = fmt::format("layers are others than {}'s", entry.name);
+  if (!std::holds_alternative<ConvNextConfig>(entry.network)) return unlike;
   const auto& registered = std::get<ConvNextConfig>(entry.network);
   const auto differ = [&](std::string_view what, const auto& have, const auto& want) {
     return have == want ? std::string() : fmt::format("{} {}, and {}'s are {}", what, have, entry.name, want);
@@ -156,13 +183,26 @@ std::string first_difference(const ConvNextConfig& network, const RegistryEntry&
       differ("response norms are", yes(network.grn), yes(registered.grn)),
   };
   const auto found = std::ranges::find_if(differences, [](const std::string& text) { return !text.empty(); });
-  return found == std::end(differences) ? fmt::format("layers are others than {}'s", entry.name) : *found;
+  return found == std::end(differences) ? unlike : *found;
+}
+
+std::string first_difference(const NetworkConfig& network, const RegistryEntry& entry) {
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&network)) return first_difference(*convnext, entry);
+  const Json have = Json::parse(network_to_json(network));
+  const Json registered = Json::parse(network_to_json(fitted(entry.network, network)));
+  for (const auto& [key, value] : have.items()) {
+    if (!registered.contains(key) || registered[key] == value) continue;
+    return fmt::format("'{}' is {}, and {}'s is {}", key, card_value_text(value.dump()), entry.name,
+                       card_value_text(registered[key].dump()));
+  }
+  return fmt::format("layers are others than {}'s", entry.name);
 }
 
 // Puts the card together: the first source that says something is believed.
 class CardBuilder {
  public:
-  CardBuilder(const fs::path& weights, const ConvNextConfig& network, std::string_view architecture)
+  CardBuilder(const fs::path& weights, const NetworkConfig& network, std::string_view architecture,
+              std::string_view library)
       : weights_(weights),
         network_(network),
         named_(architecture.empty() ? nullptr : &convnext::architecture(architecture)),
@@ -172,6 +212,10 @@ class CardBuilder {
       const auto more = words(name);
       words_.insert(words_.end(), more.begin(), more.end());
       if (!published_) published_ = published_named(name);
+    }
+    if (library == "torchvision" && !std::holds_alternative<ConvNextConfig>(network_)) {
+      is_torchvision_ = true;
+      for (const char* tag : {"tv", "tv2"}) words_.emplace_back(tag);
     }
     if (published_) published_origin_ = fmt::format("published weights {}", published_->name);
   }
@@ -204,7 +248,8 @@ class CardBuilder {
         throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its {}, not a {}: leave --architecture out",
                                                       weights_.string(), said->name, source.origin, named_->name));
       }
-      if (source.network ? !have_same_tensors(network_, *source.network) : !is_same_network(network_, *said)) {
+      if (source.network ? !have_same_tensors(network_, NetworkConfig(*source.network))
+                         : !is_same_network(network_, *said)) {
         throw Error(ErrorCode::kMismatch,
                     fmt::format("'{}' is a {} by its {}, but its {}: the file belongs to other "
                                 "weights",
@@ -220,14 +265,47 @@ class CardBuilder {
                        first_difference(network_, said)));
       published_ = nullptr;
     }
-    const bool is_dinov3 = sounds_like_dinov3(words_) || std::ranges::any_of(sources_, &CardClaims::is_dinov3);
+    if (const RegistryEntry* said = registered_in_name()) return from(*said, "the file's name");
+    const bool is_dinov3 = std::holds_alternative<ConvNextConfig>(network_) &&
+                           (sounds_like_dinov3(words_) || std::ranges::any_of(sources_, &CardClaims::is_dinov3));
     const RegistryEntry& nearest = nearest_entry(network_, is_dinov3);
     is_only_nearest_ = !is_same_network(network_, nearest);
     if (is_only_nearest_) {
       note(
           fmt::format("no network with a name has these tensors: it is called {}, which is the nearest", nearest.name));
+    } else {
+      note_what_tensors_do_not_tell(nearest);
     }
     return from(nearest, "the tensors' shapes");
+  }
+
+  // The network that the file's or the folder's name begins with, where its tensors are these; null for a ConvNeXt,
+  // whose tensors tell more than names.
+  const RegistryEntry* registered_in_name() const {
+    if (std::holds_alternative<ConvNextConfig>(network_)) return nullptr;
+    const RegistryEntry* longest = nullptr;
+    for (const std::string& name : names_) {
+      for (const RegistryEntry& entry : registry()) {
+        const std::string_view rest = std::string_view(name).substr(std::min(entry.name.size(), name.size()));
+        const bool ends_there = rest.empty() || std::string_view("._-").find(rest.front()) != std::string_view::npos;
+        if (!name.starts_with(entry.name) || !ends_there || !is_same_network(network_, entry)) continue;
+        if (!longest || entry.name.size() > longest->name.size()) longest = &entry;
+      }
+    }
+    return longest;
+  }
+
+  // Of a ConvNeXt nobody has published two kinds with the same tensors; torchvision's names are its own networks'.
+  void note_what_tensors_do_not_tell(const RegistryEntry& taken) {
+    if (std::holds_alternative<ConvNextConfig>(network_) || is_torchvision_) return;
+    std::vector<std::string> others;
+    for (const RegistryEntry& entry : registry()) {
+      if (entry.family != taken.family || fitted(entry.network, network_) == fitted(taken.network, network_)) continue;
+      if (is_same_network(network_, entry)) others.push_back(entry.name);
+    }
+    if (others.empty()) return;
+    note(fmt::format("took it for {}; {} {} the same tensors: if it is such a one, say so by --architecture",
+                     taken.name, fmt::join(others, " and "), others.size() == 1 ? "has" : "have"));
   }
 
   // Throws when nothing but that name, which no network here has, tells whether the source is of these weights.
@@ -248,9 +326,38 @@ class CardBuilder {
   }
 
   void set_network(const RegistryEntry& entry) {
+    if (const auto* convnext = std::get_if<ConvNextConfig>(&network_)) {
+      set_convnext(entry, *convnext);
+    } else {
+      set_rival(entry);
+    }
+  }
+
+  // What tensors do not tell is as registered.
+  void set_rival(const RegistryEntry& entry) {
+    NetworkConfig network = is_only_nearest_ ? network_ : fitted(entry.network, network_);
+    const Json fields = Json::parse(network_to_json(network));
+    for (const auto& [key, value] : fields.items()) {
+      found_.origins[key] = is_only_nearest_ ? "assumed" : fmt::format("{} as registered", entry.name);
+    }
+    for (const char* key : {"classes", "input_channels", "grid_height", "grid_width", "window"}) {
+      if (fields.contains(key)) found_.origins[key] = "the tensors' shapes";
+    }
+    for (const CardClaims& source : sources_) {
+      auto* efficientnet = std::get_if<EfficientNetConfig>(&network);
+      if (!source.norm_eps || !efficientnet) continue;
+      efficientnet->norm_eps = *source.norm_eps;
+      found_.origins["norm_eps"] = source.origin;
+      break;
+    }
+    validate(network);
+    found_.card.network = std::move(network);
+  }
+
+  void set_convnext(const RegistryEntry& entry, const ConvNextConfig& have) {
     // One that is only the nearest is not this one: nothing that tensors do not tell is taken from it.
-    const auto& registered = is_only_nearest_ ? network_ : std::get<ConvNextConfig>(entry.network);
-    ConvNextConfig network = network_;
+    const auto& registered = is_only_nearest_ ? have : std::get<ConvNextConfig>(entry.network);
+    ConvNextConfig network = have;
     if (network.norm != Norm::kLayerNorm && registered.norm != Norm::kLayerNorm) network.norm = registered.norm;
     const std::string of_entry = is_only_nearest_ ? "assumed" : fmt::format("{} as registered", entry.name);
     take("norm_eps", &CardClaims::norm_eps, network.norm_eps, registered.norm_eps, of_entry);
@@ -278,23 +385,31 @@ class CardBuilder {
       break;
     }
     if (published_ && published_->architecture == entry.name) {
-      is_published_ = published_->classes == network_.classes;
+      is_published_ = published_->classes == class_count(network_);
       // Of a file's name that is worth a word; a config.json says the number of classes itself.
       if (!is_published_ && std::ranges::none_of(sources_, &CardClaims::published)) {
         note(fmt::format("the name is that of {}, which has {} classes: these, with {}, were trained further",
-                         published_->name, published_->classes, network_.classes));
+                         published_->name, published_->classes, class_count(network_)));
       }
       return;
     }
-    published_ = most_alike(entry, network_.classes, words_);
+    published_ = most_alike(entry, class_count(network_), words_);
     published_origin_ = published_ ? fmt::format("assumed: as of {}", published_->name) : "assumed";
   }
 
   void set_preprocessing() {
-    const Preprocessing fallback = published_ ? published_->preprocessing : Preprocessing{};
+    Preprocessing fallback =
+        published_ ? published_->preprocessing : architecture(found_.card.architecture).preprocessing;
+    std::string resolution_origin = published_origin_;
+    // Weights of another grid than their network's name says were trained on pictures of another size.
+    const auto* vit = std::get_if<VisionTransformerConfig>(&found_.card.network);
+    if (vit && vit->grid_height == vit->grid_width && vit->grid_width * vit->patch_size != fallback.resolution) {
+      fallback.resolution = vit->grid_width * vit->patch_size;
+      resolution_origin = "the grid of the position embeddings";
+    }
     Preprocessing& p = found_.card.preprocessing;
     silent_.clear();
-    take("resolution", &CardClaims::resolution, p.resolution, fallback.resolution, published_origin_);
+    take("resolution", &CardClaims::resolution, p.resolution, fallback.resolution, resolution_origin);
     take("mean", &CardClaims::mean, p.mean, fallback.mean, published_origin_);
     take("std", &CardClaims::std, p.std, fallback.std, published_origin_);
     take("interpolation", &CardClaims::interpolation, p.interpolation, fallback.interpolation, published_origin_);
@@ -326,9 +441,10 @@ class CardBuilder {
       found_.origins["labels"] = source.origin;
       return;
     }
-    if (const ImagenetList* list = imagenet_list(network_.classes)) {
+    if (const ImagenetList* list = imagenet_list(class_count(network_))) {
       found_.card.labels = list->labels;
-      found_.origins["labels"] = fmt::format("the names of {}, for it has {} classes", list->name, network_.classes);
+      found_.origins["labels"] =
+          fmt::format("the names of {}, for it has {} classes", list->name, class_count(network_));
     }
   }
 
@@ -368,13 +484,14 @@ class CardBuilder {
   void note(std::string text) { found_.notes.push_back(std::move(text)); }
 
   const fs::path& weights_;
-  const ConvNextConfig& network_;
+  const NetworkConfig& network_;
   const RegistryEntry* named_;
   std::vector<std::string> names_;   // of the file and its folders
   std::vector<std::string> words_;   // that they are made of
   std::vector<CardClaims> sources_;  // the most trusted first
   const PublishedWeights* published_ = nullptr;
   std::string published_origin_;
+  bool is_torchvision_ = false;      // by the names of the tensors
   bool is_only_nearest_ = false;     // no registered network is this one
   bool is_published_ = false;        // these are those weights, not others trained from them
   std::vector<std::string> silent_;  // values that no source says
@@ -383,7 +500,7 @@ class CardBuilder {
 
 }  // namespace
 
-std::string difference_from(const ConvNextConfig& network, const RegistryEntry& entry) {
+std::string difference_from(const NetworkConfig& network, const RegistryEntry& entry) {
   if (is_same_network(network, entry)) return {};
   const RegistryEntry& nearest = nearest_entry(network, entry.family == Family::kDinov3ConvNext);
   std::string text = fmt::format("its {}", first_difference(network, entry));
@@ -393,9 +510,9 @@ std::string difference_from(const ConvNextConfig& network, const RegistryEntry& 
   return text;
 }
 
-FoundCard find_card(const fs::path& weights, const NetworkConfig& network, std::string_view architecture) {
-  return std::visit([&](const ConvNextConfig& config) { return CardBuilder(weights, config, architecture).build(); },
-                    network);
+FoundCard find_card(const fs::path& weights, const NetworkConfig& network, std::string_view architecture,
+                    std::string_view library) {
+  return CardBuilder(weights, network, architecture, library).build();
 }
 
 }  // namespace convnext

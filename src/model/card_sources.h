@@ -25,15 +25,17 @@ struct FoundCard {
 // `weights`: the file that was opened; timm's or Hugging Face's config.json and preprocessor_config.json are looked for
 // beside it. `network`: what the tensors' names and shapes say, with class count and input channels in place.
 // `architecture`: a registered name that the user gave, whose network has the tensors of `network`, or empty; then it
-// is the registered network that equals `network` but for classes and channels, else the nearest. What a JSON file says
-// of eps or activation, which tensors cannot tell, goes into the card's network. Throws Error: a JSON file that is
-// damaged, or contradicts `network` or `architecture`.
-FoundCard find_card(const std::filesystem::path& weights, const NetworkConfig& network, std::string_view architecture);
+// is the registered network that equals `network` but for classes and channels, else the nearest. `library`: whose
+// names the tensors have ("torchvision"), which tells whose weights they may be. What a JSON file says of eps or
+// activation, which tensors cannot tell, goes into the card's network. Throws Error: a JSON file that is damaged, or
+// contradicts `network` or `architecture`.
+FoundCard find_card(const std::filesystem::path& weights, const NetworkConfig& network, std::string_view architecture,
+                    std::string_view library = {});
 
 // In what a network whose tensors are not the registered one's differs, for people, and which is nearest: "its dims are
 // 64,128,256,512, and convnext_tiny's are 96,192,384,768; the nearest is convnext_pico: try --architecture
 // convnext_pico, or none". Empty where the tensors are the same.
-std::string difference_from(const ConvNextConfig& network, const RegistryEntry& entry);
+std::string difference_from(const NetworkConfig& network, const RegistryEntry& entry);
 
 // What makes timm's "local-dir:" load a folder with weights in timm's layout: the text of config.json. Throws
 // Error (kUnsupported) with what timm has no such network for.

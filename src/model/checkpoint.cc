@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <iterator>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <span>
+#include <variant>
 
 #include "convnext/error.h"
 #include "io/file.h"
@@ -74,16 +76,17 @@ std::string_view stored_precision(const RecognizedWeights& weights) {
   return weights.tensors.empty() ? "fp32" : precision_name(weights.tensors.begin()->second.view.dtype);
 }
 
-void require_convnext(const RecognizedWeights& weights, const std::string& source) {
-  if (weights.is_convnext()) return;
+void require_blocks(const RecognizedWeights& weights, const std::string& source) {
+  if (weights.has_blocks()) return;
   constexpr std::size_t kShown = 3;
+  // Some of the names may be those of a network without its blocks.
   std::vector<std::string> names;
-  for (const auto& [key, view] : weights.unexpected) {
-    if (names.size() < kShown) names.push_back(in_quotes(key));
-  }
-  const std::string_view more = weights.unexpected.size() > kShown ? ", ..." : "";
+  for (const auto& [own, tensor] : weights.tensors) names.push_back(in_quotes(tensor.key));
+  for (const auto& [key, view] : weights.unexpected) names.push_back(in_quotes(key));
+  const std::string_view more = names.size() > kShown ? ", ..." : "";
+  names.resize(std::min(names.size(), kShown));
   throw Error(ErrorCode::kUnsupported,
-              fmt::format("'{}' holds no block of a ConvNeXt under any name that is known{}", source,
+              fmt::format("'{}' holds no network that is known: no block of one under any name{}", source,
                           names.empty() ? "" : fmt::format("; it holds {}{}", fmt::join(names, ", "), more)));
 }
 
@@ -92,7 +95,7 @@ void require_read_types(const TensorFile& file, const RecognizedWeights& weights
   for (const auto& [key, what] : file.unread) {
     const auto has_name = [&key = key](WeightLayout layout) { return own_name(layout, key).has_value(); };
     const bool is_needed =
-        weights.is_convnext() ? has_name(weights.layout) : std::ranges::any_of(weight_layouts(), has_name);
+        weights.has_blocks() ? has_name(weights.layout) : std::ranges::any_of(weight_layouts(), has_name);
     if (!is_needed) continue;
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("'{}': tensor {} is {}, which is not read here; store it as F16, BF16 or F32",
@@ -115,21 +118,26 @@ void require_fit(const RecognizedWeights& weights, const NetworkConfig& network,
 }
 
 // The network that a user named, with what its tensors say of classes and channels.
-ConvNextConfig as_named(const ConvNextConfig& inferred, const RegistryEntry& named, const RecognizedWeights& weights,
-                        const std::string& source) {
-  const ConvNextConfig network = named_network(named, inferred);
+NetworkConfig as_named(const NetworkConfig& inferred, const RegistryEntry& named, const RecognizedWeights& weights,
+                       const std::string& source) {
+  if (inferred.index() != named.network.index()) {
+    throw Error(ErrorCode::kMismatch,
+                fmt::format("'{}': its tensors are named as those of a {}, and {} is a {}: leave --architecture out",
+                            source, name_of(family_of(inferred)), named.name, name_of(family_of(named.network))));
+  }
+  const NetworkConfig network = named_network(named, inferred);
   require_fit(weights, network, source, difference_from(inferred, named));
   return network;
 }
 
 // DINOv3's networks have the tensors of others, but only they are published under these names. Empty where names do not
 // tell, or no registered network has the shape.
-std::string_view dinov3_by_names(const RecognizedWeights& weights, const ConvNextConfig& network) {
+std::string_view dinov3_by_names(const RecognizedWeights& weights, const NetworkConfig& network) {
   const bool says_so = weights.layout == WeightLayout::kHfDinov3 ||
                        (weights.layout == WeightLayout::kFb && weights.passed_over.contains("norms.3.weight"));
   if (!says_so) return {};
   for (const RegistryEntry& entry : registry()) {
-    if (entry.family == Family::kDinov3ConvNext && entry.network == NetworkConfig(network)) return entry.name;
+    if (entry.family == Family::kDinov3ConvNext && entry.network == network) return entry.name;
   }
   return {};
 }
@@ -138,12 +146,8 @@ std::map<std::string, std::string> metadata_of(const Card& card) {
   return {{"format", "pt"}, {std::string(kCardKey), card_to_json(card)}};
 }
 
-// Throws Error (kUnsupported) when a file of these tensors and no card would be read as another network. Whether
-// linears are kept as convolutions makes no difference to what is computed, nor does the name of a stem: its shapes
-// tell what it does.
-void require_whole_without_card(const fs::path& path, const ConvNextConfig& network, const TensorViews& views) {
-  std::vector<std::string> ignored;
-  const ConvNextConfig back = infer_network(recognize(views), path.string(), ignored);
+// What a network would lose if it were read as `back`, "norm eps 1e-05 (it would be read as 1e-06)".
+std::vector<std::string> lost_of(const ConvNextConfig& network, const ConvNextConfig& back) {
   std::vector<std::string> lost;
   const auto compare = [&lost](std::string_view what, const auto& have, const auto& would_be) {
     if (have != would_be) lost.push_back(fmt::format("{} {} (it would be read as {})", what, have, would_be));
@@ -154,6 +158,31 @@ void require_whole_without_card(const fs::path& path, const ConvNextConfig& netw
   compare("activation", name_of(network.activation), name_of(back.activation));
   compare("norm in the stem", network.stem_norm, back.stem_norm);
   compare("head", name_of(network.head), name_of(back.head));
+  return lost;
+}
+
+std::vector<std::string> lost_of(const NetworkConfig& network, const NetworkConfig& back) {
+  const auto* convnext = std::get_if<ConvNextConfig>(&network);
+  const auto* convnext_back = std::get_if<ConvNextConfig>(&back);
+  if (convnext && convnext_back) return lost_of(*convnext, *convnext_back);
+  std::vector<std::string> lost;
+  const auto have = nlohmann::json::parse(network_to_json(network));
+  const auto would_be = nlohmann::json::parse(network_to_json(back));
+  for (const auto& [key, value] : have.items()) {
+    if (would_be.contains(key) && would_be[key] == value) continue;
+    lost.push_back(fmt::format("{} {} (it would be read as {})", key, value.dump(),
+                               would_be.contains(key) ? would_be[key].dump() : "another network"));
+  }
+  return lost;
+}
+
+// Throws Error (kUnsupported) when a file of these tensors and no card would be read as another network. Whether
+// linears are kept as convolutions makes no difference to what is computed, nor does the name of a stem: its shapes
+// tell what it does.
+void require_whole_without_card(const fs::path& path, const NetworkConfig& network, const TensorViews& views) {
+  std::vector<std::string> ignored;
+  const NetworkConfig back = infer_network(recognize(views), path.string(), ignored);
+  const std::vector<std::string> lost = lost_of(network, back);
   if (lost.empty()) return;
   throw Error(
       ErrorCode::kUnsupported,
@@ -219,10 +248,8 @@ fs::path weights_file(const fs::path& path) {
   return only_weights_file(path);
 }
 
-ConvNextConfig named_network(const RegistryEntry& named, const ConvNextConfig& inferred) {
-  auto network = std::get<ConvNextConfig>(named.network);
-  network.classes = inferred.classes;
-  network.input_channels = inferred.input_channels;
+NetworkConfig named_network(const RegistryEntry& named, const NetworkConfig& inferred) {
+  NetworkConfig network = fitted(named.network, inferred);
   validate(network);
   return network;
 }
@@ -242,17 +269,19 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
     }
     return result;
   }
-  require_convnext(weights, source);
-  ConvNextConfig network = infer_network(weights, source, result.notes);
+  require_blocks(weights, source);
+  NetworkConfig network = infer_network(weights, source, result.notes);
   if (named) network = as_named(network, *named, weights, source);
   const std::string_view told = named ? std::string_view(named->name) : dinov3_by_names(weights, network);
-  FoundCard found = find_card(file.path, network, told);
+  FoundCard found = find_card(file.path, network, told, name_of(weights.layout));
   if (!named && !told.empty()) found.origins["architecture"] = "the tensors' names";
   result.card = std::move(found.card);
   result.origins = std::move(found.origins);
   std::ranges::move(found.notes, std::back_inserter(result.notes));
   result.card.precision = stored_precision(weights);
-  for (const char* value : {"stem", "patch_size", "norm", "layer_scale", "grn", "head", "precision"}) {
+  result.origins.try_emplace("precision", "the tensors");
+  if (!std::holds_alternative<ConvNextConfig>(network)) return result;
+  for (const char* value : {"stem", "patch_size", "norm", "layer_scale", "grn", "head"}) {
     result.origins.try_emplace(value, "the tensors");
   }
   result.origins.try_emplace("head_norm_eps", result.origins["norm_eps"]);
@@ -266,7 +295,10 @@ Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_n
   Checkpoint checkpoint{card_of(file, weights, architecture_name), {}, file.path, weights.layout};
   // A network that a user named was compared already.
   if (checkpoint.has_card || architecture_name.empty()) {
-    require_fit(weights, checkpoint.card.network, file.path.string());
+    // Of a ConvNeXt depths and widths are the tensors' own, of another family the nearest network's.
+    const bool is_nearest = !checkpoint.has_card && family_of(checkpoint.card.network) != Family::kConvNext;
+    require_fit(weights, checkpoint.card.network, file.path.string(),
+                is_nearest ? fmt::format("the nearest network is {}", checkpoint.card.architecture) : std::string());
   }
   checkpoint.weights = import_weights(weights, checkpoint.card.network, file.owners);
   checkpoint.notes.insert(checkpoint.notes.begin(), file.notes.begin(), file.notes.end());
@@ -292,7 +324,7 @@ void export_checkpoint(const fs::path& path, const Card& card, const WeightStore
   // Made before anything is written, and for a single file too: what has no config.json cannot be loaded there either.
   const std::map<std::string, std::string> beside = files_beside(card, layout);
   const bool is_pytorch = is_pytorch_output(path);
-  if (is_pytorch) require_whole_without_card(path, std::get<ConvNextConfig>(card.network), views);
+  if (is_pytorch) require_whole_without_card(path, card.network, views);
   std::error_code ignored;
   if (!path.has_filename() || fs::is_directory(path, ignored)) {
     std::error_code error;

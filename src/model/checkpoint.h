@@ -58,8 +58,8 @@ bool is_pytorch_output(const std::filesystem::path& path);
 // The file of weights that a path means: itself, or that of a folder. Throws Error (kNotFound).
 std::filesystem::path weights_file(const std::filesystem::path& path);
 
-// A registered network with the class count and the input channels that the tensors of a file tell of.
-ConvNextConfig named_network(const RegistryEntry& named, const ConvNextConfig& inferred);
+// A registered network with what the tensors of a file tell of class count, input channels and the like (fitted()).
+NetworkConfig named_network(const RegistryEntry& named, const NetworkConfig& inferred);
 
 // Throws Error as read_checkpoint(), but looks whether every tensor fits only for a network that `architecture` names.
 CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture);

@@ -8,6 +8,12 @@
 #include <variant>
 #include <vector>
 
+#include "model/efficientnet.h"
+#include "model/regnet.h"
+#include "model/resnet.h"
+#include "model/swin.h"
+#include "model/vision_transformer.h"
+
 namespace convnext {
 
 // The layers before the first stage. All but kPatch are timm's and reduce by 4 whatever the patch size.
@@ -64,11 +70,34 @@ struct ConvNextConfig {
 
   double head_eps() const { return head_norm_eps > 0 ? head_norm_eps : norm_eps; }
   int stages() const { return static_cast<int>(depths.size()); }
+
+  // Every field by the name it has in a card.
+  template <typename Config, typename Visit>
+  static void visit_fields(Config& config, const Visit& visit) {
+    visit("depths", config.depths);
+    visit("dims", config.dims);
+    visit("kernel_sizes", config.kernel_sizes);
+    visit("patch_size", config.patch_size);
+    visit("input_channels", config.input_channels);
+    visit("classes", config.classes);
+    visit("stem", config.stem);
+    visit("stem_norm", config.stem_norm);
+    visit("norm", config.norm);
+    visit("norm_eps", config.norm_eps);
+    visit("head_norm_eps", config.head_norm_eps);
+    visit("activation", config.activation);
+    visit("conv_mlp", config.conv_mlp);
+    visit("layer_scale", config.layer_scale);
+    visit("grn", config.grn);
+    visit("head", config.head);
+    visit("head_hidden", config.head_hidden);
+  }
   bool operator==(const ConvNextConfig&) const = default;
 };
 
-// Other families join here; whoever visits it handles each.
-using NetworkConfig = std::variant<ConvNextConfig>;
+// ConvNeXt, and the families that the paper compares it with. Each has the fields classes and input_channels.
+using NetworkConfig =
+    std::variant<ConvNextConfig, ResNetConfig, RegNetConfig, EfficientNetConfig, VisionTransformerConfig, SwinConfig>;
 
 // Width between the two convolutions of an overlapping stem.
 int stem_width(const ConvNextConfig& config);
@@ -76,6 +105,7 @@ int stem_width(const ConvNextConfig& config);
 // Throws Error (kInvalidArgument) with the field, its value and the range, when no such network can exist: up to 4
 // stages of equal-length lists, depths up to 256, dims up to 16384, odd kernels up to 31, patch up to 64, classes up to
 // 1,000,000, input channels up to 64.
+void validate(const ConvNextConfig& config);
 void validate(const NetworkConfig& config);
 
 int class_count(const NetworkConfig& config);
@@ -92,6 +122,9 @@ struct NetworkOverrides {
   std::optional<int> input_channels{};
   bool empty() const { return !depths && !dims && !kernel_sizes && !patch_size && !classes && !input_channels; }
 };
+
+// Puts the overrides in place. Throws Error (kInvalidArgument) for one that does not go with the rest.
+void apply(const NetworkOverrides& overrides, ConvNextConfig& config);
 
 // `config` with the overrides in place, validated.
 NetworkConfig with_overrides(NetworkConfig config, const NetworkOverrides& overrides);

@@ -21,14 +21,21 @@ std::int64_t parameters(const LayerSpec& layer) {
     case LayerKind::kLinear:
       return static_cast<std::int64_t>(layer.out_channels) * layer.in_channels + bias;
     case LayerKind::kNorm:
+    case LayerKind::kBatchNorm:
       return layer.out_channels + bias;
     case LayerKind::kGrn:
       return 2 * static_cast<std::int64_t>(layer.out_channels);
     case LayerKind::kLayerScale:
       return layer.out_channels;
+    case LayerKind::kParameter:
+      return element_count(layer.shape);
     case LayerKind::kActivation:
+    case LayerKind::kScale:
     case LayerKind::kAdd:
     case LayerKind::kPool:
+    case LayerKind::kMaxPool:
+    case LayerKind::kMerge:
+    case LayerKind::kAttention:
       return 0;
   }
   return 0;
@@ -40,9 +47,39 @@ std::int64_t products_a_pixel(const LayerSpec& layer) {
          layer.kernel;
 }
 
+bool slides(const LayerSpec& layer) {
+  return layer.kind == LayerKind::kConvolution || layer.kind == LayerKind::kMaxPool;
+}
+
 std::int64_t output_side(std::int64_t side, const LayerSpec& layer) {
+  if (layer.same_padding) return (side + layer.stride - 1) / layer.stride;
   const std::int64_t room = side + 2 * layer.padding - layer.kernel;
   return room < 0 ? 0 : room / layer.stride + 1;
+}
+
+struct MapSize {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t pixels() const { return height * width; }
+};
+
+// Asks the families that do not take every size.
+void check_input(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
+  std::visit(
+      [=](const auto& network) {
+        if constexpr (requires { check_input_size(network, height, width); }) check_input_size(network, height, width);
+      },
+      config);
+}
+
+// How many tokens attention compares with how many, summed.
+std::int64_t pairs_of_tokens(const LayerSpec& layer, const MapSize& map) {
+  if (layer.window == 0) {
+    const std::int64_t tokens = map.pixels() + layer.tokens;
+    return tokens * tokens;
+  }
+  const WindowGrid grid = window_grid(layer.window, map.height, map.width);
+  return grid.count() * grid.tokens() * grid.tokens();
 }
 
 double giga(std::int64_t count) { return static_cast<double>(count) / 1e9; }
@@ -50,74 +87,116 @@ double giga(std::int64_t count) { return static_cast<double>(count) / 1e9; }
 }  // namespace
 
 std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
-  const std::int64_t input_height = height, input_width = width;
+  check_input(config, height, width);
+  const MapSize input{height, width};
+  MapSize main = input, shortcut = input;
+  int stage = -1, block = -1;
   std::vector<LayerCost> costs;
   for (LayerSpec& layer : layer_specs(config)) {
-    LayerCost& cost = costs.emplace_back();
-    cost.in_elements = height * width * layer.in_channels;
-    if (layer.kind == LayerKind::kConvolution) {
-      height = output_side(height, layer);
-      width = output_side(width, layer);
-      if (height < 1 || width < 1) {
-        throw Error(ErrorCode::kInvalidArgument,
-                    fmt::format("an input of {}x{} is too small: nothing is left of it after '{}'", input_height,
-                                input_width, layer.name));
-      }
-    } else if (layer.kind == LayerKind::kPool) {
-      height = width = 1;
+    if (layer.stage != stage || layer.block != block) {
+      stage = layer.stage;
+      block = layer.block;
+      shortcut = main;
     }
-    cost.height = height;
-    cost.width = width;
-    cost.out_elements = height * width * layer.out_channels;
+    MapSize squeezed{1, 1};
+    MapSize& map = layer.branch == LayerBranch::kMain       ? main
+                   : layer.branch == LayerBranch::kShortcut ? shortcut
+                                                            : squeezed;
+    LayerCost& cost = costs.emplace_back();
+    cost.in_elements = (map.pixels() + layer.tokens) * layer.in_channels;
+    if (slides(layer)) {
+      map = {output_side(map.height, layer), output_side(map.width, layer)};
+    } else if (layer.kind == LayerKind::kPool) {
+      map = {1, 1};
+    } else if (layer.kind == LayerKind::kMerge) {
+      map = {(map.height + 1) / 2, (map.width + 1) / 2};
+    }
+    if (map.height < 1 || map.width < 1) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("an input of {}x{} is too small: nothing is left of it after '{}'", input.height,
+                              input.width, layer.name));
+    }
+    const std::int64_t places = map.pixels() + layer.tokens;
+    cost.height = map.height;
+    cost.width = map.width;
+    cost.out_elements = places * layer.out_channels;
     cost.params = parameters(layer);
-    cost.multiply_accumulates = products_a_pixel(layer) * height * width;
+    cost.multiply_accumulates = products_a_pixel(layer) * places;
+    if (layer.kind == LayerKind::kAttention) {
+      cost.attention_multiply_accumulates = 2 * pairs_of_tokens(layer, map) * layer.out_channels;
+    }
     cost.layer = std::move(layer);
   }
   return costs;
 }
 
+std::vector<MapShape> stage_maps(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
+  std::vector<MapShape> maps;
+  for (const LayerCost& cost : layer_costs(config, height, width)) {
+    if (cost.layer.place == LayerPlace::kHead) break;
+    if (cost.layer.branch != LayerBranch::kMain) continue;
+    if (static_cast<std::size_t>(cost.layer.stage) == maps.size()) maps.emplace_back();
+    maps.back() = {cost.layer.out_channels, cost.height, cost.width};
+  }
+  return maps;
+}
+
+int embedding_channels(const NetworkConfig& config) {
+  // Asked for with each picture: without the list of layers.
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) {
+    return convnext->head == Head::kMlp ? convnext->head_hidden : convnext->dims.back();
+  }
+  const std::vector<LayerSpec> layers = layer_specs(config);
+  const bool classifies = class_count(config) > 0;
+  return classifies ? layers.back().in_channels : layers.back().out_channels;
+}
+
 NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
   NetworkCost cost;
-  std::int64_t macs = 0, norm_elements = 0, head_macs = 0;
+  std::int64_t macs = 0, norm_operations = 0, attention_macs = 0, head_macs = 0;
   std::vector<std::int64_t> stage_macs;
-  std::int64_t block_input = 0;  // elements of the map that the current block's shortcut keeps
+  std::int64_t kept = 0;  // elements of the map that the current block's shortcut keeps
+  int stage = -1, block = -1;
 
   for (const LayerCost& one : layer_costs(config, height, width)) {
     const LayerSpec& layer = one.layer;
     cost.params += one.params;
     macs += one.multiply_accumulates;
-    if (layer.kind == LayerKind::kNorm) norm_elements += one.in_elements;
+    attention_macs += one.attention_multiply_accumulates;
+    if (layer.kind == LayerKind::kNorm) norm_operations += 5 * one.in_elements;
+    if (layer.kind == LayerKind::kBatchNorm) norm_operations += 2 * one.in_elements;
 
+    const bool opens_block = layer.block >= 0 && (layer.stage != stage || layer.block != block);
+    stage = layer.stage;
+    block = layer.block;
     if (layer.place == LayerPlace::kHead) {
       cost.head_params += one.params;
       head_macs += one.multiply_accumulates;
-      block_input = 0;
     } else {
       if (static_cast<std::size_t>(layer.stage) == cost.stages.size()) {
         cost.stages.emplace_back();
         stage_macs.push_back(0);
       }
-      StageCost& stage = cost.stages.back();
-      stage.params += one.params;
+      StageCost& at = cost.stages.back();
+      at.params += one.params;
       stage_macs.back() += one.multiply_accumulates;
-      stage.dim = layer.out_channels;
-      stage.height = one.height;
-      stage.width = one.width;
-      if (layer.kind == LayerKind::kAdd) ++stage.depth;
-      if (layer.place != LayerPlace::kBlock) {
-        block_input = 0;
-      } else if (layer.kind == LayerKind::kConvolution) {
-        block_input = one.in_elements;  // the depthwise convolution opens a block
+      if (layer.branch == LayerBranch::kMain) {
+        at.dim = layer.out_channels;
+        at.height = one.height;
+        at.width = one.width;
       }
+      if (opens_block) ++at.depth;
     }
-    const bool reads_shortcut_itself = layer.place == LayerPlace::kBlock && layer.kind == LayerKind::kConvolution;
-    const std::int64_t live = one.in_elements + one.out_elements + (reads_shortcut_itself ? 0 : block_input);
+    if (layer.block < 0) kept = 0;
+    const std::int64_t live = one.in_elements + one.out_elements + (opens_block ? 0 : kept);
+    if (opens_block) kept = one.in_elements;
     cost.peak_activation_bytes = std::max(cost.peak_activation_bytes, static_cast<std::uint64_t>(live) * sizeof(float));
   }
   for (std::size_t i = 0; i < cost.stages.size(); ++i) cost.stages[i].gmac = giga(stage_macs[i]);
   cost.head_gmac = giga(head_macs);
   cost.gmac = giga(macs);
-  cost.gmac_with_norms = giga(macs + 5 * norm_elements);
+  cost.gmac_attention = giga(attention_macs);
+  cost.gmac_with_norms = giga(macs + norm_operations);
   return cost;
 }
 

@@ -18,11 +18,12 @@ struct LayerCost {
   std::int64_t in_elements = 0;  // of the maps that it reads and writes
   std::int64_t out_elements = 0;
   std::int64_t params = 0;
-  std::int64_t multiply_accumulates = 0;  // of convolutions and linears
+  std::int64_t multiply_accumulates = 0;            // of convolutions and linears
+  std::int64_t attention_multiply_accumulates = 0;  // of the two products of attention
 };
 
 // In the order of the network. Throws Error (kInvalidArgument) when the input is too small to leave a pixel at the last
-// stage.
+// stage, or is not whole patches where a transformer wants them.
 std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width);
 
 struct StageCost {
@@ -38,7 +39,8 @@ struct StageCost {
 struct NetworkCost {
   std::int64_t params = 0;
   double gmac = 0;             // convolutions and linears, 1e9
-  double gmac_with_norms = 0;  // with 5 an element of every norm, as fvcore counts (timm's tables)
+  double gmac_with_norms = 0;  // with 5 an element of a norm, 2 of a batch norm, as fvcore (timm's tables)
+  double gmac_attention = 0;   // the two products of attention, which gmac leaves out and papers put in
   std::vector<StageCost> stages;
   std::int64_t head_params = 0;
   double head_gmac = 0;
@@ -46,6 +48,18 @@ struct NetworkCost {
   // shortcut that waits for the end of the block.
   std::uint64_t peak_activation_bytes = 0;
 };
+
+// What a stage writes: pixels, or the tokens of a map without those beside it.
+struct MapShape {
+  int channels = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+// Throws as layer_costs().
+std::vector<MapShape> stage_maps(const NetworkConfig& config, std::int64_t height, std::int64_t width);
+
+// Channels of what goes into the classifier.
+int embedding_channels(const NetworkConfig& config);
 
 // Throws as layer_costs().
 NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width);

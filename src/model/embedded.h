@@ -5,7 +5,8 @@
 
 namespace convnext {
 
-std::span<const unsigned char> embedded_published();        // published.txt
-std::span<const unsigned char> embedded_imagenet_labels();  // imagenet_labels.gz
+std::span<const unsigned char> embedded_published();           // published.txt
+std::span<const unsigned char> embedded_published_compared();  // published_compared.txt
+std::span<const unsigned char> embedded_imagenet_labels();     // imagenet_labels.gz
 
 }  // namespace convnext

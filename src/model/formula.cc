@@ -31,9 +31,21 @@ void fill_normal(Tensor& tensor, std::string_view name, std::uint64_t seed, doub
   }
 }
 
-double deviation(WeightInit init, const Shape& shape) {
-  constexpr double kPublished = 0.02;
-  return init == WeightInit::kPublished ? kPublished : 1.0 / std::sqrt(static_cast<double>(fan_in(shape)));
+constexpr double kPublishedDeviation = 0.02;
+
+// What the authors of each family begin with: the convolutions of those with batch norm as He et al. 2015 (fan out).
+double published_deviation(const NetworkConfig& config, const TensorSpec& spec) {
+  constexpr double kClassifierOfBatchNormNetwork = 0.01;
+  const bool has_batch_norm = std::holds_alternative<ResNetConfig>(config) ||
+                              std::holds_alternative<RegNetConfig>(config) ||
+                              std::holds_alternative<EfficientNetConfig>(config);
+  if (!has_batch_norm) return kPublishedDeviation;
+  return spec.is_classifier ? kClassifierOfBatchNormNetwork : std::sqrt(2.0 / static_cast<double>(spec.fan_out));
+}
+
+double deviation(WeightInit init, const NetworkConfig& config, const TensorSpec& spec) {
+  return init == WeightInit::kPublished ? published_deviation(config, spec)
+                                        : 1.0 / std::sqrt(static_cast<double>(fan_in(spec.shape)));
 }
 
 void fill_constant(Tensor& tensor, float value) { std::ranges::fill(tensor.values<float>(), value); }
@@ -64,7 +76,14 @@ Tensor formula_tensor(const TensorSpec& spec, std::uint64_t seed) {
       break;
     case TensorRole::kGrnWeight:
     case TensorRole::kGrnBias:
+    case TensorRole::kEmbedding:
       scaled(0.5f);
+      break;
+    case TensorRole::kRunningMean:
+      scaled(0.25f);
+      break;
+    case TensorRole::kRunningVariance:
+      between(0.75f, 0.5f);
       break;
   }
   return tensor;
@@ -108,10 +127,14 @@ WeightStore random_weights(const NetworkConfig& config, std::uint64_t seed, cons
     Tensor tensor = Tensor::zeros(spec.shape);
     switch (spec.role) {
       case TensorRole::kWeight:
-        fill_normal(tensor, spec.name, seed, deviation(options.weights, spec.shape));
+        fill_normal(tensor, spec.name, seed, deviation(options.weights, config, spec));
         break;
       case TensorRole::kNormWeight:
-        fill_constant(tensor, 1.0f);
+      case TensorRole::kRunningVariance:
+        fill_constant(tensor, spec.starts_at_zero ? 0.0f : 1.0f);
+        break;
+      case TensorRole::kEmbedding:
+        fill_normal(tensor, spec.name, seed, kPublishedDeviation);
         break;
       case TensorRole::kLayerScale:
         fill_constant(tensor, options.layer_scale);
@@ -120,9 +143,10 @@ WeightStore random_weights(const NetworkConfig& config, std::uint64_t seed, cons
       case TensorRole::kNormBias:
       case TensorRole::kGrnWeight:
       case TensorRole::kGrnBias:
+      case TensorRole::kRunningMean:
         break;  // zero
     }
-    if (spec.name == "head.fc.weight") {
+    if (spec.is_classifier) {
       for (float& value : tensor.values<float>()) value *= options.head_scale;
     }
     weights.add(spec.name, std::move(tensor));

@@ -10,6 +10,9 @@
 //   norm biases      s * 0.25
 //   layer scale      0.25 + 0.5 u                     large enough for every block to matter
 //   GRN weight, bias s * 0.5
+//   embeddings       s * 0.5
+//   running mean     s * 0.25
+//   running variance 0.75 + 0.5 u
 //   input tensors    s * 0.25                         as small as the biases: LayerNorm's epsilon shows
 //
 // With the published initialisation (std 0.02, layer scale 1e-6) a network whose depthwise weights are all zero still
@@ -39,12 +42,16 @@ Tensor formula_input(std::string_view name, const Shape& shape, std::uint64_t se
 Image formula_picture(int width, int height, std::uint64_t seed);
 
 enum class WeightInit {
-  kPublished,  // standard deviation 0.02 (paper appendix; models/convnext.py of the authors)
-  kFanIn,      // 1 / sqrt(fan_in(shape)): every layer keeps the size of its signal (LeCun et al. 1998)
+  // Standard deviation 0.02 (paper appendix; models/convnext.py of the authors; also ViT's and Swin's); of networks
+  // with
+  // batch norm sqrt(2 / fan out), and 0.01 in the classifier.
+  kPublished,
+  kFanIn,  // 1 / sqrt(fan_in(shape)): every layer keeps the size of its signal (LeCun et al. 1998)
 };
 
-// Weights normal and cut at +-2, biases 0, norms 1 and 0, layer scale `layer_scale`, GRN 0. The
-// numbers come from our own keyed hash, so they are the same everywhere.
+// Weights normal and cut at +-2, embeddings the same with 0.02, biases 0, norms 1 and 0 (those that end a block may
+// begin with weight 0), running means 0 and variances 1, layer scale `layer_scale`, GRN 0. The numbers come from our
+// own keyed hash, so they are the same everywhere.
 struct Initialisation {
   WeightInit weights = WeightInit::kPublished;
   float layer_scale = 1e-6f;

@@ -62,7 +62,7 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
   });
   if (!inspection.kind) return inspection;
   const RecognizedWeights weights = recognize(file.tensors);
-  if (weights.is_convnext()) inspection.layout = weights.layout;
+  if (weights.has_blocks()) inspection.layout = weights.layout;
   inspect_tensors(stored, file, weights, inspection);
   attempt(inspection, [&] {
     inspection.card = card_of(file, weights, architecture_name);
@@ -74,7 +74,7 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
   // No card, but the tensors may still tell what they lack.
   attempt(inspection, [&] {
     std::vector<std::string> ignored;
-    ConvNextConfig network = infer_network(weights, inspection.path.string(), ignored);
+    NetworkConfig network = infer_network(weights, inspection.path.string(), ignored);
     if (!architecture_name.empty()) network = named_network(architecture(architecture_name), network);
     inspection.misfits = find_misfits(weights, network);
   });

@@ -32,7 +32,7 @@ struct StoredType {
 struct Inspection {
   std::filesystem::path path;  // the file that was opened
   std::optional<TensorFileKind> kind;
-  std::optional<WeightLayout> layout;  // absent when no block of a ConvNeXt was found
+  std::optional<WeightLayout> layout;  // absent when no block of a network was found
   std::map<DType, StoredType> types;
   std::vector<InspectedTensor> tensors;  // by key
   std::vector<Misfit> misfits;           // against the network of the card

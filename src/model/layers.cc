@@ -14,7 +14,8 @@ class ConvNextLayers {
     stem();
     for (stage_ = 0; stage_ < config_.stages(); ++stage_) {
       if (stage_ > 0) downsample();
-      for (int block = 0; block < config_.depths[index()]; ++block) this->block(block);
+      for (block_ = 0; block_ < config_.depths[index()]; ++block_) block();
+      block_ = -1;
     }
     stage_ = config_.stages() - 1;
     head();
@@ -30,6 +31,7 @@ class ConvNextLayers {
     layer.kind = kind;
     layer.place = place_;
     layer.stage = stage_;
+    layer.block = block_;
     layer.in_channels = in;
     layer.out_channels = out;
     return layer;
@@ -70,9 +72,9 @@ class ConvNextLayers {
     convolution(prefix + "1", config_.dims[index() - 1], config_.dims[index()], 2, 2, 0);
   }
 
-  void block(int number) {
+  void block() {
     place_ = LayerPlace::kBlock;
-    const std::string prefix = fmt::format("stages.{}.blocks.{}.", stage_, number);
+    const std::string prefix = fmt::format("stages.{}.blocks.{}.", stage_, block_);
     const int width = config_.dims[index()];
     const int hidden = 4 * width;
     const int kernel = config_.kernel_sizes[index()];
@@ -109,12 +111,15 @@ class ConvNextLayers {
   std::vector<LayerSpec> layers_;
   LayerPlace place_ = LayerPlace::kStem;
   int stage_ = 0;
+  int block_ = -1;
 };
 
 }  // namespace
 
+std::vector<LayerSpec> layer_specs(const ConvNextConfig& config) { return ConvNextLayers(config).all(); }
+
 std::vector<LayerSpec> layer_specs(const NetworkConfig& config) {
-  return std::visit([](const ConvNextConfig& convnext) { return ConvNextLayers(convnext).all(); }, config);
+  return std::visit([](const auto& network) { return layer_specs(network); }, config);
 }
 
 }  // namespace convnext

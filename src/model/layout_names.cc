@@ -4,16 +4,18 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <span>
 
 namespace convnext {
 namespace {
 
-// One tensor, or the weight and the bias of a layer. In a pattern `*` is "weight" or "bias", {s} a stage from 0, {b} a
-// block from 0; {2s} and {2s+1} are twice the stage, and one more.
+// One tensor, or those of a layer. In a pattern `*` at the end is "weight" or "bias", {bn} there is one of the four of
+// a batch norm; {s} is a stage from 0 and {b} a block from 0, {s+1} and {b+1} count from 1, {2s} and {2s+1} are twice
+// the stage, and one more. They may stand anywhere in a name: "s{s+1}.b{b+1}.conv1.bn.{bn}".
 struct NameRow {
   std::string_view own;
-  std::string_view theirs;
+  std::string_view theirs = own;  // the same where there is only one
   TensorForm form = TensorForm::kSame;
 };
 
@@ -21,22 +23,22 @@ using enum TensorForm;
 
 // Of two rows that fit, the first one counts, so that the stem can share a pattern with the downsampling layers.
 constexpr NameRow kTimmNames[] = {
-    {"stem.0.*", "stem.0.*"},
-    {"stem.1.*", "stem.1.*"},  // what it is depends on the stem: a norm or a convolution
-    {"stem.2.*", "stem.2.*"},
-    {"stem.3.*", "stem.3.*"},
-    {"stages.{s}.downsample.0.*", "stages.{s}.downsample.0.*"},
-    {"stages.{s}.downsample.1.*", "stages.{s}.downsample.1.*"},
-    {"stages.{s}.blocks.{b}.conv_dw.*", "stages.{s}.blocks.{b}.conv_dw.*"},
-    {"stages.{s}.blocks.{b}.norm.*", "stages.{s}.blocks.{b}.norm.*"},
-    {"stages.{s}.blocks.{b}.mlp.fc1.*", "stages.{s}.blocks.{b}.mlp.fc1.*"},
-    {"stages.{s}.blocks.{b}.mlp.grn.*", "stages.{s}.blocks.{b}.mlp.grn.*"},
-    {"stages.{s}.blocks.{b}.mlp.fc2.*", "stages.{s}.blocks.{b}.mlp.fc2.*"},
-    {"stages.{s}.blocks.{b}.gamma", "stages.{s}.blocks.{b}.gamma"},
-    {"norm_pre.*", "norm_pre.*"},
-    {"head.norm.*", "head.norm.*"},
-    {"head.pre_logits.fc.*", "head.pre_logits.fc.*"},
-    {"head.fc.*", "head.fc.*"},
+    {"stem.0.*"},
+    {"stem.1.*"},  // what it is depends on the stem: a norm or a convolution
+    {"stem.2.*"},
+    {"stem.3.*"},
+    {"stages.{s}.downsample.0.*"},
+    {"stages.{s}.downsample.1.*"},
+    {"stages.{s}.blocks.{b}.conv_dw.*"},
+    {"stages.{s}.blocks.{b}.norm.*"},
+    {"stages.{s}.blocks.{b}.mlp.fc1.*"},
+    {"stages.{s}.blocks.{b}.mlp.grn.*"},
+    {"stages.{s}.blocks.{b}.mlp.fc2.*"},
+    {"stages.{s}.blocks.{b}.gamma"},
+    {"norm_pre.*"},
+    {"head.norm.*"},
+    {"head.pre_logits.fc.*"},
+    {"head.fc.*"},
 };
 
 // facebookresearch/ConvNeXt models/convnext.py, ConvNeXt-V2 models/convnextv2.py, dinov3 models/convnext.py.
@@ -170,22 +172,249 @@ constexpr NameRow kFcmaeNames[] = {
     {"stages.{s}.blocks.{b}.mlp.fc2.*", "stages.{s}.{b}.pwconv2.linear.*", kLinear},
 };
 
+// ResNet and ResNeXt: torchvision/models/resnet.py, and timm's the same. The steps of the roadmap follow.
+constexpr NameRow kResNetNames[] = {
+    {"conv1.*"},
+    {"bn1.{bn}"},
+    {"layer{s+1}.{b}.conv1.*"},
+    {"layer{s+1}.{b}.bn1.{bn}"},
+    {"layer{s+1}.{b}.conv2.*"},
+    {"layer{s+1}.{b}.bn2.{bn}"},
+    {"layer{s+1}.{b}.conv3.*"},
+    {"layer{s+1}.{b}.bn3.{bn}"},
+    {"layer{s+1}.{b}.downsample.0.*"},
+    {"layer{s+1}.{b}.downsample.1.{bn}"},
+    {"norm1.*"},  // of the roadmap
+    {"layer{s+1}.{b}.norm1.*"},
+    {"layer{s+1}.{b}.norm2.*"},
+    {"layer{s+1}.{b}.norm3.*"},
+    {"fc.*"},
+};
+
+// RegNet: timm/models/regnet.py.
+constexpr NameRow kRegNetNames[] = {
+    {"stem.conv.*"},
+    {"stem.bn.{bn}"},
+    {"s{s+1}.b{b+1}.conv1.conv.*"},
+    {"s{s+1}.b{b+1}.conv1.bn.{bn}"},
+    {"s{s+1}.b{b+1}.conv2.conv.*"},
+    {"s{s+1}.b{b+1}.conv2.bn.{bn}"},
+    {"s{s+1}.b{b+1}.se.fc1.*"},
+    {"s{s+1}.b{b+1}.se.fc2.*"},
+    {"s{s+1}.b{b+1}.conv3.conv.*"},
+    {"s{s+1}.b{b+1}.conv3.bn.{bn}"},
+    {"s{s+1}.b{b+1}.downsample.conv.*"},
+    {"s{s+1}.b{b+1}.downsample.bn.{bn}"},
+    {"head.fc.*"},
+};
+
+// torchvision/models/regnet.py.
+constexpr NameRow kRegNetTorchvisionNames[] = {
+    {"stem.conv.*", "stem.0.*"},
+    {"stem.bn.{bn}", "stem.1.{bn}"},
+    {"s{s+1}.b{b+1}.conv1.conv.*", "trunk_output.block{s+1}.block{s+1}-{b}.f.a.0.*"},
+    {"s{s+1}.b{b+1}.conv1.bn.{bn}", "trunk_output.block{s+1}.block{s+1}-{b}.f.a.1.{bn}"},
+    {"s{s+1}.b{b+1}.conv2.conv.*", "trunk_output.block{s+1}.block{s+1}-{b}.f.b.0.*"},
+    {"s{s+1}.b{b+1}.conv2.bn.{bn}", "trunk_output.block{s+1}.block{s+1}-{b}.f.b.1.{bn}"},
+    {"s{s+1}.b{b+1}.se.fc1.*", "trunk_output.block{s+1}.block{s+1}-{b}.f.se.fc1.*"},
+    {"s{s+1}.b{b+1}.se.fc2.*", "trunk_output.block{s+1}.block{s+1}-{b}.f.se.fc2.*"},
+    {"s{s+1}.b{b+1}.conv3.conv.*", "trunk_output.block{s+1}.block{s+1}-{b}.f.c.0.*"},
+    {"s{s+1}.b{b+1}.conv3.bn.{bn}", "trunk_output.block{s+1}.block{s+1}-{b}.f.c.1.{bn}"},
+    {"s{s+1}.b{b+1}.downsample.conv.*", "trunk_output.block{s+1}.block{s+1}-{b}.proj.0.*"},
+    {"s{s+1}.b{b+1}.downsample.bn.{bn}", "trunk_output.block{s+1}.block{s+1}-{b}.proj.1.{bn}"},
+    {"head.fc.*", "fc.*"},
+};
+
+// EfficientNet and EfficientNetV2: timm/models/efficientnet.py. What conv_pw and the norms are depends on the block.
+constexpr NameRow kEfficientNetNames[] = {
+    {"conv_stem.*"},
+    {"bn1.{bn}"},
+    {"blocks.{s}.{b}.conv.*"},
+    {"blocks.{s}.{b}.conv_exp.*"},
+    {"blocks.{s}.{b}.conv_pw.*"},
+    {"blocks.{s}.{b}.conv_dw.*"},
+    {"blocks.{s}.{b}.conv_pwl.*"},
+    {"blocks.{s}.{b}.se.conv_reduce.*"},
+    {"blocks.{s}.{b}.se.conv_expand.*"},
+    {"blocks.{s}.{b}.bn1.{bn}"},
+    {"blocks.{s}.{b}.bn2.{bn}"},
+    {"blocks.{s}.{b}.bn3.{bn}"},
+    {"conv_head.*"},
+    {"bn2.{bn}"},
+    {"classifier.*"},
+};
+
+// torchvision/models/efficientnet.py: features 0 is the stem, the last one the head.
+constexpr NameRow kEfficientNetTorchvisionNames[] = {
+    {"conv_stem.*", "features.0.0.*"},
+    {"bn1.{bn}", "features.0.1.{bn}"},
+    {"blocks.0.{b}.conv_dw.*", "features.1.{b}.block.0.0.*"},
+    {"blocks.0.{b}.bn1.{bn}", "features.1.{b}.block.0.1.{bn}"},
+    {"blocks.0.{b}.se.conv_reduce.*", "features.1.{b}.block.1.fc1.*"},
+    {"blocks.0.{b}.se.conv_expand.*", "features.1.{b}.block.1.fc2.*"},
+    {"blocks.0.{b}.conv_pw.*", "features.1.{b}.block.2.0.*"},
+    {"blocks.0.{b}.bn2.{bn}", "features.1.{b}.block.2.1.{bn}"},
+    {"blocks.{s}.{b}.conv_pw.*", "features.{s+1}.{b}.block.0.0.*"},
+    {"blocks.{s}.{b}.bn1.{bn}", "features.{s+1}.{b}.block.0.1.{bn}"},
+    {"blocks.{s}.{b}.conv_dw.*", "features.{s+1}.{b}.block.1.0.*"},
+    {"blocks.{s}.{b}.bn2.{bn}", "features.{s+1}.{b}.block.1.1.{bn}"},
+    {"blocks.{s}.{b}.se.conv_reduce.*", "features.{s+1}.{b}.block.2.fc1.*"},
+    {"blocks.{s}.{b}.se.conv_expand.*", "features.{s+1}.{b}.block.2.fc2.*"},
+    {"blocks.{s}.{b}.conv_pwl.*", "features.{s+1}.{b}.block.3.0.*"},
+    {"blocks.{s}.{b}.bn3.{bn}", "features.{s+1}.{b}.block.3.1.{bn}"},
+    {"conv_head.*", "features.8.0.*"},
+    {"bn2.{bn}", "features.8.1.{bn}"},
+    {"classifier.*", "classifier.1.*"},
+};
+
+// The same of EfficientNetV2: fused blocks in the first three stages. S has a stage less before the head.
+constexpr NameRow kEfficientNetV2TorchvisionNames[] = {
+    {"conv_stem.*", "features.0.0.*"},
+    {"bn1.{bn}", "features.0.1.{bn}"},
+    {"blocks.0.{b}.conv.*", "features.1.{b}.block.0.0.*"},
+    {"blocks.0.{b}.bn1.{bn}", "features.1.{b}.block.0.1.{bn}"},
+    {"blocks.1.{b}.conv_exp.*", "features.2.{b}.block.0.0.*"},
+    {"blocks.1.{b}.bn1.{bn}", "features.2.{b}.block.0.1.{bn}"},
+    {"blocks.1.{b}.conv_pwl.*", "features.2.{b}.block.1.0.*"},
+    {"blocks.1.{b}.bn2.{bn}", "features.2.{b}.block.1.1.{bn}"},
+    {"blocks.2.{b}.conv_exp.*", "features.3.{b}.block.0.0.*"},
+    {"blocks.2.{b}.bn1.{bn}", "features.3.{b}.block.0.1.{bn}"},
+    {"blocks.2.{b}.conv_pwl.*", "features.3.{b}.block.1.0.*"},
+    {"blocks.2.{b}.bn2.{bn}", "features.3.{b}.block.1.1.{bn}"},
+    {"blocks.{s}.{b}.conv_pw.*", "features.{s+1}.{b}.block.0.0.*"},
+    {"blocks.{s}.{b}.bn1.{bn}", "features.{s+1}.{b}.block.0.1.{bn}"},
+    {"blocks.{s}.{b}.conv_dw.*", "features.{s+1}.{b}.block.1.0.*"},
+    {"blocks.{s}.{b}.bn2.{bn}", "features.{s+1}.{b}.block.1.1.{bn}"},
+    {"blocks.{s}.{b}.se.conv_reduce.*", "features.{s+1}.{b}.block.2.fc1.*"},
+    {"blocks.{s}.{b}.se.conv_expand.*", "features.{s+1}.{b}.block.2.fc2.*"},
+    {"blocks.{s}.{b}.conv_pwl.*", "features.{s+1}.{b}.block.3.0.*"},
+    {"blocks.{s}.{b}.bn3.{bn}", "features.{s+1}.{b}.block.3.1.{bn}"},
+    {"conv_head.*", "features.8.0.*"},
+    {"bn2.{bn}", "features.8.1.{bn}"},
+    {"conv_head.*", "features.7.0.*"},
+    {"bn2.{bn}", "features.7.1.{bn}"},
+    {"classifier.*", "classifier.1.*"},
+};
+
+// ViT and DeiT: timm/models/vision_transformer.py, and facebookresearch/deit the same.
+constexpr NameRow kVisionTransformerNames[] = {
+    {"cls_token"},
+    {"dist_token"},
+    {"pos_embed"},
+    {"patch_embed.proj.*"},
+    {"blocks.{b}.norm1.*"},
+    {"blocks.{b}.attn.qkv.*"},
+    {"blocks.{b}.attn.proj.*"},
+    {"blocks.{b}.norm2.*"},
+    {"blocks.{b}.mlp.fc1.*"},
+    {"blocks.{b}.mlp.fc2.*"},
+    {"norm.*"},
+    {"head.*"},
+    {"head_dist.*"},
+};
+
+// torchvision/models/vision_transformer.py.
+constexpr NameRow kVisionTransformerTorchvisionNames[] = {
+    {"cls_token", "class_token"},
+    {"pos_embed", "encoder.pos_embedding"},
+    {"patch_embed.proj.*", "conv_proj.*"},
+    {"blocks.{b}.norm1.*", "encoder.layers.encoder_layer_{b}.ln_1.*"},
+    {"blocks.{b}.attn.qkv.*", "encoder.layers.encoder_layer_{b}.self_attention.in_proj_*"},
+    {"blocks.{b}.attn.proj.*", "encoder.layers.encoder_layer_{b}.self_attention.out_proj.*"},
+    {"blocks.{b}.norm2.*", "encoder.layers.encoder_layer_{b}.ln_2.*"},
+    {"blocks.{b}.mlp.fc1.*", "encoder.layers.encoder_layer_{b}.mlp.0.*"},
+    {"blocks.{b}.mlp.fc2.*", "encoder.layers.encoder_layer_{b}.mlp.3.*"},
+    // Files from before 0.13.
+    {"blocks.{b}.mlp.fc1.*", "encoder.layers.encoder_layer_{b}.mlp.linear_1.*"},
+    {"blocks.{b}.mlp.fc2.*", "encoder.layers.encoder_layer_{b}.mlp.linear_2.*"},
+    {"norm.*", "encoder.ln.*"},
+    {"head.*", "heads.head.*"},
+};
+
+// Swin: timm/models/swin_transformer.py, where a stage begins with its downsampling.
+constexpr NameRow kSwinNames[] = {
+    {"patch_embed.proj.*"},
+    {"patch_embed.norm.*"},
+    {"layers.{s}.downsample.norm.*"},
+    {"layers.{s}.downsample.reduction.*"},
+    {"layers.{s}.blocks.{b}.norm1.*"},
+    {"layers.{s}.blocks.{b}.attn.relative_position_bias_table"},
+    {"layers.{s}.blocks.{b}.attn.qkv.*"},
+    {"layers.{s}.blocks.{b}.attn.proj.*"},
+    {"layers.{s}.blocks.{b}.norm2.*"},
+    {"layers.{s}.blocks.{b}.mlp.fc1.*"},
+    {"layers.{s}.blocks.{b}.mlp.fc2.*"},
+    {"norm.*"},
+    {"head.fc.*"},
+};
+
+// microsoft/Swin-Transformer models/swin_transformer.py, where a stage ends with the downsampling of the next.
+constexpr NameRow kSwinMicrosoftNames[] = {
+    {"patch_embed.proj.*"},
+    {"patch_embed.norm.*"},
+    {"layers.{s+1}.downsample.norm.*", "layers.{s}.downsample.norm.*"},
+    {"layers.{s+1}.downsample.reduction.*", "layers.{s}.downsample.reduction.*"},
+    {"layers.{s}.blocks.{b}.norm1.*"},
+    {"layers.{s}.blocks.{b}.attn.relative_position_bias_table"},
+    {"layers.{s}.blocks.{b}.attn.qkv.*"},
+    {"layers.{s}.blocks.{b}.attn.proj.*"},
+    {"layers.{s}.blocks.{b}.norm2.*"},
+    {"layers.{s}.blocks.{b}.mlp.fc1.*"},
+    {"layers.{s}.blocks.{b}.mlp.fc2.*"},
+    {"norm.*"},
+    {"head.fc.*", "head.*"},
+};
+
+// torchvision/models/swin_transformer.py: features 0 is the stem, 1 3 5 7 are the stages, 2 4 6 the downsampling
+// layers.
+constexpr NameRow kSwinTorchvisionNames[] = {
+    {"patch_embed.proj.*", "features.0.0.*"},
+    {"patch_embed.norm.*", "features.0.2.*"},
+    {"layers.{s}.downsample.norm.*", "features.{2s}.norm.*"},
+    {"layers.{s}.downsample.reduction.*", "features.{2s}.reduction.*"},
+    {"layers.{s}.blocks.{b}.norm1.*", "features.{2s+1}.{b}.norm1.*"},
+    {"layers.{s}.blocks.{b}.attn.relative_position_bias_table",
+     "features.{2s+1}.{b}.attn.relative_position_bias_table"},
+    {"layers.{s}.blocks.{b}.attn.qkv.*", "features.{2s+1}.{b}.attn.qkv.*"},
+    {"layers.{s}.blocks.{b}.attn.proj.*", "features.{2s+1}.{b}.attn.proj.*"},
+    {"layers.{s}.blocks.{b}.norm2.*", "features.{2s+1}.{b}.norm2.*"},
+    {"layers.{s}.blocks.{b}.mlp.fc1.*", "features.{2s+1}.{b}.mlp.0.*"},
+    {"layers.{s}.blocks.{b}.mlp.fc2.*", "features.{2s+1}.{b}.mlp.3.*"},
+    {"norm.*"},
+    {"head.fc.*", "head.*"},
+};
+
 struct LayoutRows {
   WeightLayout layout;
+  Family family;
   std::string_view name;
   std::span<const NameRow> rows;
 };
 
 constexpr std::array kLayouts = {
-    LayoutRows{WeightLayout::kTimm, "timm", kTimmNames},
-    LayoutRows{WeightLayout::kFb, "fb", kFbNames},
-    LayoutRows{WeightLayout::kFbIsotropic, "fb_isotropic", kFbIsotropicNames},
-    LayoutRows{WeightLayout::kTorchvision, "torchvision", kTorchvisionNames},
-    LayoutRows{WeightLayout::kHf, "hf", kHfNames},
-    LayoutRows{WeightLayout::kHfDinov3, "hf_dinov3", kHfDinov3Names},
-    LayoutRows{WeightLayout::kMmpretrain, "mmpretrain", kMmpretrainNames},
-    LayoutRows{WeightLayout::kOpenClip, "open_clip", kOpenClipNames},
-    LayoutRows{WeightLayout::kFcmae, "fcmae", kFcmaeNames},
+    LayoutRows{WeightLayout::kTimm, Family::kConvNext, "timm", kTimmNames},
+    LayoutRows{WeightLayout::kFb, Family::kConvNext, "fb", kFbNames},
+    LayoutRows{WeightLayout::kFbIsotropic, Family::kConvNext, "fb_isotropic", kFbIsotropicNames},
+    LayoutRows{WeightLayout::kTorchvision, Family::kConvNext, "torchvision", kTorchvisionNames},
+    LayoutRows{WeightLayout::kHf, Family::kConvNext, "hf", kHfNames},
+    LayoutRows{WeightLayout::kHfDinov3, Family::kConvNext, "hf_dinov3", kHfDinov3Names},
+    LayoutRows{WeightLayout::kMmpretrain, Family::kConvNext, "mmpretrain", kMmpretrainNames},
+    LayoutRows{WeightLayout::kOpenClip, Family::kConvNext, "open_clip", kOpenClipNames},
+    LayoutRows{WeightLayout::kFcmae, Family::kConvNext, "fcmae", kFcmaeNames},
+    LayoutRows{WeightLayout::kResNet, Family::kResNet, "timm", kResNetNames},
+    LayoutRows{WeightLayout::kRegNet, Family::kRegNet, "timm", kRegNetNames},
+    LayoutRows{WeightLayout::kRegNetTorchvision, Family::kRegNet, "torchvision", kRegNetTorchvisionNames},
+    LayoutRows{WeightLayout::kEfficientNet, Family::kEfficientNet, "timm", kEfficientNetNames},
+    LayoutRows{WeightLayout::kEfficientNetV2Torchvision, Family::kEfficientNet, "torchvision",
+               kEfficientNetV2TorchvisionNames},
+    LayoutRows{WeightLayout::kEfficientNetTorchvision, Family::kEfficientNet, "torchvision",
+               kEfficientNetTorchvisionNames},
+    LayoutRows{WeightLayout::kVisionTransformer, Family::kVisionTransformer, "timm", kVisionTransformerNames},
+    LayoutRows{WeightLayout::kVisionTransformerTorchvision, Family::kVisionTransformer, "torchvision",
+               kVisionTransformerTorchvisionNames},
+    LayoutRows{WeightLayout::kSwin, Family::kSwin, "timm", kSwinNames},
+    LayoutRows{WeightLayout::kSwinMicrosoft, Family::kSwin, "microsoft", kSwinMicrosoftNames},
+    LayoutRows{WeightLayout::kSwinTorchvision, Family::kSwin, "torchvision", kSwinTorchvisionNames},
 };
 
 static_assert([] {
@@ -224,7 +453,8 @@ constexpr std::string_view kExtras[] = {
     "data_preprocessor.",  // OpenMMLab's mean and std
 };
 
-constexpr int kMaxStage = 3;
+// The most stages that a network of the family can have; one name further is none of its.
+int max_stages(Family family) { return family == Family::kEfficientNet ? 16 : 4; }
 constexpr int kMaxBlock = 255;
 // Wrappers of wrappers; a name that only consists of prefixes does not keep anybody busy.
 constexpr int kMaxPrefixes = 8;
@@ -235,70 +465,88 @@ struct Places {
   std::string_view parameter;
 };
 
-// A number without sign or leading zero; -1 for anything else.
-int parse_index(std::string_view text) {
-  if (text.empty() || text.size() > 3 || (text.size() > 1 && text[0] == '0')) return -1;
+// What stands for `factor` * the stage or block + `offset`.
+struct Placeholder {
+  std::string_view text;
+  int Places::*place;
+  int factor;
+  int offset;
+};
+constexpr Placeholder kPlaceholders[] = {
+    {"{s}", &Places::stage, 1, 0},    {"{s+1}", &Places::stage, 1, 1}, {"{2s}", &Places::stage, 2, 0},
+    {"{2s+1}", &Places::stage, 2, 1}, {"{b}", &Places::block, 1, 0},   {"{b+1}", &Places::block, 1, 1},
+};
+
+constexpr std::string_view kLayerParameters[] = {"weight", "bias"};
+constexpr std::string_view kBatchNormParameters[] = {"weight", "bias", "running_mean", "running_var"};
+
+// The parameters that `*` or {bn} stands for; none where the pattern does not begin with one of them.
+std::span<const std::string_view> parameters_at(std::string_view pattern) {
+  if (pattern == "*") return kLayerParameters;
+  if (pattern == "{bn}") return kBatchNormParameters;
+  return {};
+}
+
+// Null where the pattern does not begin with one.
+const Placeholder* placeholder_at(std::string_view pattern) {
+  if (!pattern.starts_with('{')) return nullptr;
+  const auto found = std::ranges::find_if(
+      kPlaceholders, [pattern](const Placeholder& placeholder) { return pattern.starts_with(placeholder.text); });
+  return found == std::end(kPlaceholders) ? nullptr : &*found;
+}
+
+// Takes a number without sign or leading zero off the front; -1 where there is none.
+int take_number(std::string_view& text) {
+  constexpr std::size_t kMaxDigits = 3;
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  if (digits == 0 || digits > kMaxDigits || (digits > 1 && text[0] == '0')) return -1;
   int value = 0;
-  for (const char digit : text) {
-    if (digit < '0' || digit > '9') return -1;
-    value = 10 * value + (digit - '0');
-  }
+  for (const char digit : text.substr(0, digits)) value = 10 * value + (digit - '0');
+  text.remove_prefix(digits);
   return value;
 }
 
-// Takes the text up to the next dot off the front.
-std::string_view next_component(std::string_view& text) {
-  const std::size_t dot = std::min(text.find('.'), text.size());
-  const std::string_view component = text.substr(0, dot);
-  text.remove_prefix(std::min(dot + 1, text.size()));
-  return component;
-}
-
-bool fits(std::string_view pattern, std::string_view component, Places& places) {
-  if (pattern == "*") {
-    places.parameter = component;
-    return component == "weight" || component == "bias";
-  }
-  if (pattern[0] != '{') return pattern == component;
-  const int index = parse_index(component);
-  if (index < 0) return false;
-  if (pattern == "{b}") {
-    places.block = index;
-    return index <= kMaxBlock;
-  }
-  const bool odd = pattern == "{2s+1}";
-  if (pattern != "{s}" && index % 2 != (odd ? 1 : 0)) return false;
-  places.stage = pattern == "{s}" ? index : index / 2;
-  return places.stage <= kMaxStage;
+// False when the number there is none that the placeholder makes, or one that contradicts another in the same name.
+bool take_place(const Placeholder& placeholder, std::string_view& name, Places& places) {
+  const int number = take_number(name) - placeholder.offset;
+  if (number < 0 || number % placeholder.factor != 0) return false;
+  int& place = places.*placeholder.place;
+  if (place >= 0 && place != number / placeholder.factor) return false;
+  place = number / placeholder.factor;
+  return true;
 }
 
 std::optional<Places> match(std::string_view pattern, std::string_view name) {
-  if (name.ends_with('.')) return std::nullopt;
   Places places;
-  while (!pattern.empty() && !name.empty()) {
-    if (!fits(next_component(pattern), next_component(name), places)) return std::nullopt;
+  while (!pattern.empty()) {
+    if (const auto parameters = parameters_at(pattern); !parameters.empty()) {
+      if (std::ranges::find(parameters, name) == parameters.end()) return std::nullopt;
+      places.parameter = name;
+      return places;
+    }
+    if (const Placeholder* placeholder = placeholder_at(pattern)) {
+      if (!take_place(*placeholder, name, places)) return std::nullopt;
+      pattern.remove_prefix(placeholder->text.size());
+    } else {
+      if (!name.starts_with(pattern.front())) return std::nullopt;
+      pattern.remove_prefix(1);
+      name.remove_prefix(1);
+    }
   }
-  if (!pattern.empty() || !name.empty()) return std::nullopt;
+  if (!name.empty()) return std::nullopt;
   return places;
 }
 
 std::string filled(std::string_view pattern, const Places& places) {
   std::string name;
   while (!pattern.empty()) {
-    const std::string_view component = next_component(pattern);
-    if (!name.empty()) name += '.';
-    if (component == "*") {
-      name += places.parameter;
-    } else if (component == "{s}") {
-      name += std::to_string(places.stage);
-    } else if (component == "{2s}") {
-      name += std::to_string(2 * places.stage);
-    } else if (component == "{2s+1}") {
-      name += std::to_string(2 * places.stage + 1);
-    } else if (component == "{b}") {
-      name += std::to_string(places.block);
+    if (!parameters_at(pattern).empty()) return name.append(places.parameter);
+    if (const Placeholder* placeholder = placeholder_at(pattern)) {
+      name += std::to_string(placeholder->factor * places.*placeholder->place + placeholder->offset);
+      pattern.remove_prefix(placeholder->text.size());
     } else {
-      name += component;
+      name += pattern.front();
+      pattern.remove_prefix(1);
     }
   }
   return name;
@@ -307,10 +555,11 @@ std::string filled(std::string_view pattern, const Places& places) {
 enum class Direction { kToOwn, kFromOwn };
 
 std::optional<TensorName> translated(WeightLayout layout, std::string_view name, Direction direction) {
-  for (const NameRow& row : rows_of(layout).rows) {
+  const LayoutRows& rows = rows_of(layout);
+  for (const NameRow& row : rows.rows) {
     const bool to_own = direction == Direction::kToOwn;
     const std::optional<Places> places = match(to_own ? row.theirs : row.own, name);
-    if (!places) continue;
+    if (!places || places->stage >= max_stages(rows.family) || places->block > kMaxBlock) continue;
     TensorName result{filled(to_own ? row.own : row.theirs, *places), row.form, places->stage, places->block};
     // The isotropic networks' own names say stage 0, theirs say none.
     if (result.block >= 0 && result.stage < 0) result.stage = 0;
@@ -335,6 +584,8 @@ bool strip_prefix(std::string_view& key) {
 
 std::string_view name_of(WeightLayout layout) { return rows_of(layout).name; }
 
+Family family_of(WeightLayout layout) { return rows_of(layout).family; }
+
 const std::vector<WeightLayout>& weight_layouts() {
   static const std::vector<WeightLayout> all = [] {
     std::vector<WeightLayout> layouts;
@@ -357,8 +608,13 @@ std::optional<TensorName> name_in(WeightLayout layout, std::string_view own) {
   return translated(layout, own, Direction::kFromOwn);
 }
 
+bool is_buffer(std::string_view key) {
+  constexpr std::string_view kBuffers[] = {"num_batches_tracked", "relative_position_index", "attn_mask"};
+  return std::ranges::any_of(kBuffers, [key](std::string_view buffer) { return key.ends_with(buffer); });
+}
+
 bool is_known_extra(WeightLayout layout, std::string_view key) {
-  if (key.ends_with("num_batches_tracked")) return true;
+  if (is_buffer(key)) return true;
   if (layout == WeightLayout::kOpenClip && key.find("visual.") == std::string_view::npos) return true;
   for (int stripped = 0; stripped <= kMaxPrefixes; ++stripped) {
     if (std::ranges::any_of(kExtras, [key](std::string_view extra) { return key.starts_with(extra); })) return true;

@@ -12,6 +12,7 @@
 #include "convnext/error.h"
 #include "core/names.h"
 #include "io/quoted.h"
+#include "model/published.h"
 #include "model/registry.h"
 #include "model/tensors.h"
 
@@ -132,8 +133,7 @@ std::size_t count_known(WeightLayout layout, const TensorViews& file) {
       std::ranges::count_if(file, [layout](const auto& entry) { return own_name(layout, entry.first).has_value(); }));
 }
 
-WeightLayout layout_of(WrittenLayout layout, const Card& card) {
-  const auto& config = std::get<ConvNextConfig>(card.network);
+WeightLayout layout_of_convnext(WrittenLayout layout, const Card& card, const ConvNextConfig& config) {
   switch (layout) {
     case WrittenLayout::kOwn:
     case WrittenLayout::kTimm:
@@ -146,6 +146,45 @@ WeightLayout layout_of(WrittenLayout layout, const Card& card) {
       break;
   }
   return is_dinov3(card) ? WeightLayout::kHfDinov3 : WeightLayout::kHf;
+}
+
+// Of another family: the one of that name, or timm's, which are our own.
+WeightLayout layout_of(WrittenLayout layout, const Card& card) {
+  if (const auto* config = std::get_if<ConvNextConfig>(&card.network)) return layout_of_convnext(layout, card, *config);
+  const bool is_torchvision = layout == WrittenLayout::kTorchvision;
+  std::optional<WeightLayout> own;
+  for (const WeightLayout candidate : weight_layouts()) {
+    if (family_of(candidate) != family_of(card.network)) continue;
+    if (!own) own = candidate;
+    if (is_torchvision && name_of(candidate) == "torchvision") return candidate;
+  }
+  return own.value();
+}
+
+// Only a registered network of a library's own is one that the library builds by its name.
+void require_expressible_rival(const Card& card, WrittenLayout layout) {
+  const auto refuse = [&card, layout](const std::string& what) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("the layout '{}' cannot say this {}: {}; --layout own holds every "
+                                                     "network",
+                                                     name_of(layout), card.architecture, what));
+  };
+  if (layout == WrittenLayout::kOwn) return;
+  const RegistryEntry& entry = architecture(card.architecture);
+  const Family family = family_of(card.network);
+  if (layout == WrittenLayout::kFb || layout == WrittenLayout::kHf) {
+    refuse(fmt::format("it is written for ConvNeXt, and this is a {}", name_of(family)));
+  }
+  if (entry.family == Family::kRoadmap || fitted(entry.network, card.network) != card.network) {
+    refuse("its libraries have no such network");
+  }
+  const PublishedWeights* published = find_published(entry.name, entry.published_weights);
+  if (layout == WrittenLayout::kTimm && published && !published->in_timm) refuse("timm has no network of that name");
+  if (layout != WrittenLayout::kTorchvision) return;
+  const auto* vit = std::get_if<VisionTransformerConfig>(&card.network);
+  // EfficientNet's tables go by what the blocks of a stage are; Swin's library wants its index tables in the file.
+  if (family == Family::kEfficientNet || family == Family::kSwin || (vit && vit->distilled)) {
+    refuse("torchvision's names for it are only read");
+  }
 }
 
 Shape shape_in(TensorForm form, const Shape& own) {
@@ -172,7 +211,7 @@ constexpr std::array kWrittenLayouts = {
 
 }  // namespace
 
-bool RecognizedWeights::is_convnext() const {
+bool RecognizedWeights::has_blocks() const {
   return std::ranges::any_of(tensors, [](const auto& entry) { return entry.second.name.block >= 0; });
 }
 
@@ -242,11 +281,12 @@ std::vector<std::string> notes_on(const RecognizedWeights& weights) {
   std::vector<std::string> notes;
   std::vector<std::string> passed_over;
   bool has_output_norms = false;
+  std::size_t count = 0;
   for (const auto& [key, view] : weights.passed_over) {
-    if (passed_over.size() < kShown) passed_over.push_back(in_quotes(key));
+    if (is_buffer(key)) continue;
+    if (++count <= kShown) passed_over.push_back(in_quotes(key));
     has_output_norms |= key.ends_with("norm0.weight");
   }
-  const std::size_t count = weights.passed_over.size();
   if (count > 0) {
     notes.push_back(fmt::format("passed over {} that {} no part of the network: {}{}",
                                 count == 1 ? "a tensor" : fmt::format("{} tensors", count), count == 1 ? "is" : "are",
@@ -292,6 +332,7 @@ bool is_dinov3(const Card& card) {
 // A network that the library would build, but that computes something else there, counts; one whose shapes it would
 // refuse does not, for whoever loads it finds out, unless its config.json could not even be written.
 void require_expressible(const Card& card, WrittenLayout layout) {
+  if (!std::holds_alternative<ConvNextConfig>(card.network)) return require_expressible_rival(card, layout);
   const auto& config = std::get<ConvNextConfig>(card.network);
   const bool hf = layout == WrittenLayout::kHf, fb = layout == WrittenLayout::kFb,
              torchvision = layout == WrittenLayout::kTorchvision, timm = layout == WrittenLayout::kTimm,
@@ -333,13 +374,13 @@ void require_expressible(const Card& card, WrittenLayout layout) {
 }
 
 TensorViews export_weights(const WeightStore& weights, const Card& card, WrittenLayout layout) {
-  const auto& config = std::get<ConvNextConfig>(card.network);
   require_expressible(card, layout);
   const WeightLayout names = layout_of(layout, card);
+  const auto* convnext = std::get_if<ConvNextConfig>(&card.network);
   // Hugging Face's classes with a classifier hold the rest under the family's name.
-  const std::string prefix = names != WeightLayout::kHf || config.classes == 0 ? ""
-                             : config.grn                                      ? "convnextv2."
-                                                                               : "convnext.";
+  const std::string prefix = !convnext || names != WeightLayout::kHf || convnext->classes == 0 ? ""
+                             : convnext->grn                                                   ? "convnextv2."
+                                                                                               : "convnext.";
   TensorViews tensors;
   for (const auto& [own, view] : weights.all()) {
     const std::optional<TensorName> theirs = name_in(names, own);

@@ -32,19 +32,33 @@ struct RecognizedWeights {
   TensorViews unexpected;                                        // names that the layout does not have
   TensorViews passed_over;                      // known to be no part of the network, and integers of any other name
   std::map<std::string, std::string> repeated;  // a key that means a tensor which another key, the value, means too
-  // False when no block of a ConvNeXt is among them, in any layout.
-  bool is_convnext() const;
+  // False when no block of a network is among them, in any layout.
+  bool has_blocks() const;
 };
 
 // The layout is the one that has names for most of the tensors.
 RecognizedWeights recognize(const TensorViews& file);
 
-// The network that names and shapes tell of: depths, widths, kernels, stem, head, classes, input channels. What they
-// cannot tell (epsilons, activation, which norm without bias) is that of the registered network with the same tensors,
-// else the ordinary. Notes for people go to `notes`. A few tensors that are missing or have another shape do not
-// mislead it. Throws Error (kMismatch) when there can be no such network, or the weights are not of a ConvNeXt.
-ConvNextConfig infer_network(const RecognizedWeights& weights, std::string_view source,
-                             std::vector<std::string>& notes);
+// The network that names and shapes tell of.
+//
+// Of a ConvNeXt: depths, widths, kernels, stem, head, classes, input channels. What they cannot tell (epsilons,
+// activation, which norm without bias) is that of the registered network with the same tensors, else the ordinary. A
+// few tensors that are missing or have another shape do not mislead it. Of another family: the registered network that
+// fits best, with the file's class count, input channels, grid of position embeddings and window. Of several that fit
+// alike one with published weights, torchvision's own where the names are torchvision's, the one whose name says the
+// grid and the window, the first.
+//
+// Notes for people go to `notes`. Throws Error (kMismatch) when there can be no such network, or no block of one is
+// among the weights.
+NetworkConfig infer_network(const RecognizedWeights& weights, std::string_view source, std::vector<std::string>& notes);
+
+// `registered` with what files of one network may differ in, as `found` has it: class count, input channels, the grid
+// of position embeddings, the window of a Swin. `registered` itself where the families are not the same.
+NetworkConfig fitted(NetworkConfig registered, const NetworkConfig& found);
+
+// Whether networks are alike in all that tensors tell, but for what fitted() copies and, of a ConvNeXt, whether linears
+// are kept as convolutions.
+bool have_same_tensors(const NetworkConfig& a, const NetworkConfig& b);
 
 // What keeps the tensors of a file from being the weights of a network.
 struct Misfit {

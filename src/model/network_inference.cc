@@ -3,7 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <variant>
 
 #include "convnext/error.h"
 #include "model/layouts.h"
@@ -92,7 +97,7 @@ class Inference {
       if (tensor.name.block >= 0) block_tensor(tensor, stages[tensor.name.stage]);
     }
     if (stages.empty()) {
-      throw Error(ErrorCode::kMismatch, fmt::format("'{}' holds no block of a ConvNeXt", source_));
+      throw Error(ErrorCode::kMismatch, fmt::format("'{}' holds no block of a network that is known", source_));
     }
     config_.depths.clear();
     config_.dims.clear();
@@ -152,17 +157,15 @@ class Inference {
 // The registered network whose tensors these are, but for classes and input channels; null when there is none.
 const ConvNextConfig* registered_with_tensors_of(const ConvNextConfig& config, bool compare_conv_mlp) {
   for (const RegistryEntry& entry : registry()) {
-    const auto& network = std::get<ConvNextConfig>(entry.network);
-    if (compare_conv_mlp && network.conv_mlp != config.conv_mlp) continue;
-    if (have_same_tensors(network, config)) return &network;
+    const auto* network = std::get_if<ConvNextConfig>(&entry.network);
+    if (!network || (compare_conv_mlp && network->conv_mlp != config.conv_mlp)) continue;
+    if (have_same_tensors(*network, config)) return network;
   }
   return nullptr;
 }
 
-}  // namespace
-
-ConvNextConfig infer_network(const RecognizedWeights& weights, std::string_view source,
-                             std::vector<std::string>& notes) {
+ConvNextConfig infer_convnext(const RecognizedWeights& weights, std::string_view source,
+                              std::vector<std::string>& notes) {
   Inference inference(weights, source);
   ConvNextConfig config = inference.network();
   // Only timm keeps linears as convolutions or not by a network's own setting; elsewhere it is the library's choice.
@@ -177,6 +180,123 @@ ConvNextConfig infer_network(const RecognizedWeights& weights, std::string_view 
     notes.push_back("its norms have no bias, and no registered network has these tensors: took them for RMSNorm");
   }
   return config;
+}
+
+// Side of the square of that area; 0 when there is none.
+int side_of(std::int64_t area) {
+  constexpr std::int64_t kMaxSide = 1 << 15;
+  if (area < 1 || area > kMaxSide * kMaxSide) return 0;
+  const auto side = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(area))));
+  return side * side == area ? static_cast<int>(side) : 0;
+}
+
+// A size of a tensor of the file; 0 when it has no such tensor or axis.
+std::int64_t size_in(const RecognizedWeights& weights, std::string_view own, std::size_t axis) {
+  const auto found = weights.tensors.find(own);
+  return found == weights.tensors.end() || axis >= found->second.shape.size() ? 0 : found->second.shape[axis];
+}
+
+// A registered network with what the file has of its own; one that cannot be is left as registered.
+NetworkConfig as_in_file(const NetworkConfig& registered, const RecognizedWeights& weights) {
+  constexpr std::int64_t kMaxClasses = 1'000'000;
+  NetworkConfig network = registered;
+  std::int64_t channels = 0, classes = 0;
+  bool is_stem = true;  // the first weight is the stem's
+  for (const TensorSpec& spec : tensor_specs(registered)) {
+    if (spec.role == TensorRole::kWeight && is_stem) {
+      channels = size_in(weights, spec.name, 1);
+      is_stem = false;
+    }
+    if (spec.is_classifier) classes = std::max(classes, size_in(weights, spec.name, 0));
+  }
+  std::visit(
+      [&]<typename Config>(Config& config) {
+        config.classes = static_cast<int>(std::min(classes, kMaxClasses + 1));
+        if (channels > 0) config.input_channels = static_cast<int>(std::min(channels, kMaxWidth));
+        if constexpr (std::is_same_v<Config, VisionTransformerConfig>) {
+          const int side = side_of(size_in(weights, "pos_embed", 1) - config.prefix_tokens());
+          if (side > 0) config.grid_height = config.grid_width = side;
+        }
+        if constexpr (std::is_same_v<Config, SwinConfig>) {
+          const int side = side_of(size_in(weights, "layers.0.blocks.0.attn.relative_position_bias_table", 0));
+          if (side % 2 == 1) config.window = (side + 1) / 2;
+        }
+      },
+      network);
+  try {
+    validate(network);
+  } catch (const Error&) {
+    return registered;
+  }
+  return network;
+}
+
+struct Fit {
+  NetworkConfig network;
+  // The less the better, and the first that differs decides.
+  std::size_t misfits = 0;
+  bool is_unpublished = false;
+  bool is_of_another_library = false;  // torchvision's own and the others are told apart by their names
+  bool is_not_as_named = false;        // another grid or window than the registered network's
+  auto order() const { return std::tuple(misfits, is_unpublished, is_of_another_library, is_not_as_named); }
+};
+
+NetworkConfig infer_registered(const RecognizedWeights& weights) {
+  const bool is_torchvision = name_of(weights.layout) == "torchvision";
+  std::optional<Fit> best;
+  for (const RegistryEntry& entry : registry()) {
+    if (family_of(entry.network) != family_of(weights.layout)) continue;
+    Fit fit{.network = as_in_file(entry.network, weights)};
+    fit.misfits = find_misfits(weights, fit.network).size();
+    // A step of the roadmap is nobody's nearest: only its own files are it, and those have a card.
+    if (entry.family == Family::kRoadmap && fit.misfits > 0) continue;
+    fit.is_unpublished = entry.published_weights.empty();
+    fit.is_of_another_library = is_torchvision != entry.published_weights.starts_with("tv");
+    NetworkConfig as_named = entry.network;
+    set_class_count(as_named, class_count(fit.network));
+    std::visit([&fit](auto& config) { config.input_channels = input_channels(fit.network); }, as_named);
+    fit.is_not_as_named = as_named != fit.network;
+    if (!best || fit.order() < best->order()) best = std::move(fit);
+  }
+  return best.value().network;
+}
+
+}  // namespace
+
+NetworkConfig infer_network(const RecognizedWeights& weights, std::string_view source,
+                            std::vector<std::string>& notes) {
+  if (family_of(weights.layout) == Family::kConvNext) return infer_convnext(weights, source, notes);
+  if (!weights.has_blocks()) {
+    throw Error(ErrorCode::kMismatch, fmt::format("'{}' holds no block of a network that is known", source));
+  }
+  return infer_registered(weights);
+}
+
+NetworkConfig fitted(NetworkConfig registered, const NetworkConfig& found) {
+  std::visit(
+      [&found]<typename Config>(Config& config) {
+        const auto* other = std::get_if<Config>(&found);
+        if (!other) return;
+        config.classes = other->classes;
+        config.input_channels = other->input_channels;
+        if constexpr (std::is_same_v<Config, VisionTransformerConfig>) {
+          config.grid_height = other->grid_height;
+          config.grid_width = other->grid_width;
+        }
+        if constexpr (std::is_same_v<Config, SwinConfig>) config.window = other->window;
+      },
+      registered);
+  return registered;
+}
+
+bool have_same_tensors(const NetworkConfig& a, const NetworkConfig& b) {
+  if (a.index() != b.index()) return false;
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&a)) {
+    return have_same_tensors(*convnext, std::get<ConvNextConfig>(b));
+  }
+  return std::ranges::equal(tensor_specs(fitted(a, b)), tensor_specs(b), [](const TensorSpec& x, const TensorSpec& y) {
+    return x.name == y.name && x.shape == y.shape;
+  });
 }
 
 }  // namespace convnext

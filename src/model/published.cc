@@ -33,7 +33,7 @@ T number(std::string_view text) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
-    throw std::logic_error(fmt::format("published.txt: '{}' is no number", text));
+    throw std::logic_error(fmt::format("the table of published weights: '{}' is no number", text));
   }
   return value;
 }
@@ -46,7 +46,7 @@ PublishedWeights read_row(const std::string& line) {
   std::string name, classes, pixels, crop, mode, filter, values, license, top1, timm, larger, place, file, repository;
   if (!(in >> name >> classes >> pixels >> crop >> mode >> filter >> values >> license >> top1 >> timm >> larger >>
         place >> file >> repository)) {
-    throw std::logic_error("published.txt: a line is not whole: " + line);
+    throw std::logic_error("the table of published weights: a line is not whole: " + line);
   }
   PublishedWeights row;
   row.name = name;
@@ -69,16 +69,21 @@ PublishedWeights read_row(const std::string& line) {
   }
   row.in_timm = place == "timm";
   row.file = unless_nothing(file);
+  if (const std::size_t slash = row.file.rfind('/'); slash != std::string::npos) {
+    row.folder = row.file.substr(0, slash);
+    row.file.erase(0, slash + 1);
+  }
   row.repository = unless_nothing(repository);
   return row;
 }
 
-std::vector<PublishedWeights> read_table() {
+std::vector<PublishedWeights> read_tables() {
   std::vector<PublishedWeights> rows;
-  const auto bytes = embedded_published();
-  std::istringstream in(std::string(bytes.begin(), bytes.end()));
-  for (std::string line; std::getline(in, line);) {
-    if (!line.empty() && line.front() != '#') rows.push_back(read_row(line));
+  for (const std::span<const unsigned char> bytes : {embedded_published(), embedded_published_compared()}) {
+    std::istringstream in(std::string(bytes.begin(), bytes.end()));
+    for (std::string line; std::getline(in, line);) {
+      if (!line.empty() && line.front() != '#') rows.push_back(read_row(line));
+    }
   }
   return rows;
 }
@@ -131,7 +136,9 @@ constexpr DataSet kDataSets[] = {
     {"dinov3_lvd1689m", "LVD-1689M (DINOv3)"},
     {"eupe_lvd1689m", "LVD-1689M (EUPE)"},
     {"fcmae", "ImageNet-1K (FCMAE, no labels)"},
+    {"jft", "JFT-300M (no labels)"},
     {"in22k", "ImageNet-22K"},
+    {"in21k", "ImageNet-21K"},
     {"in12k", "ImageNet-12K"},
     {"in1k", "ImageNet-1K"},
 };
@@ -139,7 +146,7 @@ constexpr DataSet kDataSets[] = {
 }  // namespace
 
 const std::vector<PublishedWeights>& published_weights() {
-  static const std::vector<PublishedWeights> rows = read_table();
+  static const std::vector<PublishedWeights> rows = read_tables();
   return rows;
 }
 
@@ -171,6 +178,7 @@ std::string training_data(const PublishedWeights& weights) {
 std::string file_url(const PublishedWeights& weights) {
   const std::string& file = weights.file;
   if (file.empty()) return {};
+  if (!weights.folder.empty()) return fmt::format("{}/{}", weights.folder, file);
   const auto at = [&file](std::string_view folder) { return fmt::format("https://{}/{}", folder, file); };
   if (weights.tag().starts_with("tv_")) return at("download.pytorch.org/models");
   // Given on request only.

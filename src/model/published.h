@@ -1,4 +1,5 @@
-// Every ConvNeXt weights file that somebody has published: what it is, how it was evaluated, where it is.
+// The weights that have been published, all of ConvNeXt and the best known of the networks that it is compared with:
+// what a file is, how it was evaluated, where it is.
 #pragma once
 
 #include <string>
@@ -26,12 +27,13 @@ struct PublishedWeights {
   PublishedTop1 top1;
   bool in_timm = false;    // as timm/NAME on Hugging Face
   std::string file;        // by its makers: "convnext_tiny_1k_224_ema.pth"; empty where there is only a repository
+  std::string folder;      // its address without the file, where that does not follow from the tag
   std::string repository;  // on Hugging Face beside timm's own: "facebook/convnext-tiny-224"; may be empty
 
   std::string_view tag() const { return std::string_view(name).substr(name.find('.') + 1); }
 };
 
-// By family, small to large: src/model/published.txt.
+// By family, small to large: src/model/published.txt, then published_compared.txt.
 const std::vector<PublishedWeights>& published_weights();
 
 // Null when there is none of that architecture and tag.

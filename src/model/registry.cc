@@ -4,11 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <stdexcept>
 
 #include "convnext/error.h"
 #include "model/published.h"
+#include "model/registry_entries.h"
 
 namespace convnext {
 namespace {
@@ -89,7 +91,8 @@ std::vector<RegistryEntry> make_registry() {
   const std::vector<int> t = {3, 3, 9, 3}, s = {3, 3, 27, 3}, a = {2, 2, 6, 2}, n = {2, 2, 8, 2}, z = {2, 2, 4, 2};
   std::vector<RegistryEntry> all;
   // Preprocessing and accuracy are those of the weights that a network is best known by; "" where nobody published any.
-  const auto add = [&all](Family family, std::string name, ConvNextConfig config, std::string weights) {
+  const auto add = [&all](Family family, std::string name, NetworkConfig config,
+                          std::string weights) -> RegistryEntry& {
     RegistryEntry entry{std::move(name), {}, family, std::move(config), {}, {}, std::move(weights)};
     if (const PublishedWeights* published = find_published(entry.name, entry.published_weights)) {
       entry.preprocessing = published->preprocessing;
@@ -98,7 +101,7 @@ std::vector<RegistryEntry> make_registry() {
     } else if (!entry.published_weights.empty()) {
       throw std::logic_error(fmt::format("no {} of {} is published", entry.published_weights, entry.name));
     }
-    all.push_back(std::move(entry));
+    return all.emplace_back(std::move(entry));
   };
   const auto v1 = [&add](std::string name, ConvNextConfig config, std::string weights) {
     add(Family::kConvNext, std::move(name), std::move(config), std::move(weights));
@@ -147,6 +150,13 @@ std::vector<RegistryEntry> make_registry() {
   add(Family::kDinov3ConvNext, "dinov3_convnext_small", without_classifier(sized(s, 96)), lvd);
   add(Family::kDinov3ConvNext, "dinov3_convnext_base", without_classifier(sized(s, 128)), lvd);
   add(Family::kDinov3ConvNext, "dinov3_convnext_large", without_classifier(sized(s, 192)), lvd);
+
+  add_resnets(add);
+  add_regnets(add);
+  add_efficientnets(add);
+  add_vision_transformers(add);
+  add_swins(add);
+  add_roadmap(add);
 
   for (RegistryEntry& entry : all) {
     validate(entry.network);
@@ -199,8 +209,27 @@ std::string_view name_of(Family family) {
       return "convnext_isotropic";
     case Family::kDinov3ConvNext:
       return "dinov3_convnext";
+    case Family::kResNet:
+      return "resnet";
+    case Family::kRegNet:
+      return "regnet";
+    case Family::kEfficientNet:
+      return "efficientnet";
+    case Family::kVisionTransformer:
+      return "vision_transformer";
+    case Family::kSwin:
+      return "swin";
+    case Family::kRoadmap:
+      return "roadmap";
   }
   return "";
+}
+
+Family family_of(const NetworkConfig& network) {
+  constexpr Family kFamilies[] = {Family::kConvNext,          Family::kResNet, Family::kRegNet, Family::kEfficientNet,
+                                  Family::kVisionTransformer, Family::kSwin};
+  static_assert(std::size(kFamilies) == std::variant_size_v<NetworkConfig>);
+  return kFamilies[network.index()];
 }
 
 const std::vector<RegistryEntry>& registry() {

@@ -11,9 +11,25 @@
 
 namespace convnext {
 
-enum class Family { kConvNext, kConvNextV2, kConvNextIsotropic, kDinov3ConvNext };
-// "convnext", "convnextv2", "convnext_isotropic", "dinov3_convnext".
+enum class Family {
+  kConvNext,
+  kConvNextV2,
+  kConvNextIsotropic,
+  kDinov3ConvNext,
+  kResNet,  // ResNet and ResNeXt
+  kRegNet,
+  kEfficientNet,       // and EfficientNetV2
+  kVisionTransformer,  // ViT and DeiT
+  kSwin,
+  kRoadmap,  // the steps between ResNet and ConvNeXt
+};
+// "convnext", "convnextv2", "convnext_isotropic", "dinov3_convnext", "resnet", "regnet", "efficientnet",
+// "vision_transformer", "swin", "roadmap".
 std::string_view name_of(Family family);
+
+// The family that layouts and modules are made for: kConvNext for all that is ConvNeXt, kResNet for what is described
+// as one, the steps of the roadmap included.
+Family family_of(const NetworkConfig& network);
 
 struct RegistryEntry {
   std::string name;  // timm's, or convnext_isotropic_* and dinov3_convnext_*, which timm has no architectures for

@@ -13,24 +13,43 @@ Shape weight_shape(const LayerSpec& layer) {
   return {layer.out_channels, layer.in_channels};
 }
 
+// The linears that nothing follows.
+std::size_t first_classifier(const std::vector<LayerSpec>& layers) {
+  std::size_t first = layers.size();
+  while (first > 0 && layers[first - 1].kind == LayerKind::kLinear) --first;
+  return first;
+}
+
 }  // namespace
 
 std::vector<TensorSpec> tensor_specs(const NetworkConfig& config) {
+  const std::vector<LayerSpec> layers = layer_specs(config);
+  const std::size_t classifier = class_count(config) > 0 ? first_classifier(layers) : layers.size();
   std::vector<TensorSpec> specs;
-  const auto add = [&specs](std::string name, Shape shape, TensorRole role) {
-    specs.push_back({std::move(name), std::move(shape), role});
+  const auto add = [&specs](std::string name, Shape shape, TensorRole role) -> TensorSpec& {
+    return specs.emplace_back(TensorSpec{.name = std::move(name), .shape = std::move(shape), .role = role});
   };
-  for (const LayerSpec& layer : layer_specs(config)) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerSpec& layer = layers[i];
     const Shape channels = {layer.out_channels};
+    const std::size_t first = specs.size();
     switch (layer.kind) {
       case LayerKind::kConvolution:
       case LayerKind::kLinear:
-        add(layer.name + ".weight", weight_shape(layer), TensorRole::kWeight);
-        add(layer.name + ".bias", channels, TensorRole::kBias);
+        add(layer.name + ".weight", weight_shape(layer), TensorRole::kWeight).fan_out =
+            std::int64_t{layer.out_channels} / layer.groups * layer.kernel * layer.kernel;
+        if (layer.bias) add(layer.name + ".bias", channels, TensorRole::kBias);
         break;
       case LayerKind::kNorm:
-        add(layer.name + ".weight", channels, TensorRole::kNormWeight);
+      case LayerKind::kBatchNorm:
+        add(layer.name + ".weight", channels, TensorRole::kNormWeight).starts_at_zero = layer.starts_at_zero;
         if (layer.bias) add(layer.name + ".bias", channels, TensorRole::kNormBias);
+        if (layer.kind == LayerKind::kNorm) break;
+        add(layer.name + ".running_mean", channels, TensorRole::kRunningMean);
+        add(layer.name + ".running_var", channels, TensorRole::kRunningVariance);
+        break;
+      case LayerKind::kParameter:
+        add(layer.name, layer.shape, TensorRole::kEmbedding);
         break;
       case LayerKind::kGrn:
         add(layer.name + ".weight", channels, TensorRole::kGrnWeight);
@@ -40,13 +59,20 @@ std::vector<TensorSpec> tensor_specs(const NetworkConfig& config) {
         add(layer.name, channels, TensorRole::kLayerScale);
         break;
       case LayerKind::kActivation:
+      case LayerKind::kScale:
       case LayerKind::kAdd:
       case LayerKind::kPool:
+      case LayerKind::kMaxPool:
+      case LayerKind::kMerge:
+      case LayerKind::kAttention:
         break;
     }
+    for (std::size_t j = first; j < specs.size(); ++j) specs[j].is_classifier = i >= classifier;
   }
   return specs;
 }
+
+bool is_parameter(TensorRole role) { return role != TensorRole::kRunningMean && role != TensorRole::kRunningVariance; }
 
 bool have_same_tensors(const ConvNextConfig& a, const ConvNextConfig& b) {
   ConvNextConfig like_b = a;

@@ -2,6 +2,7 @@
 // the input meets them. Everything that loads, counts, fills or copies weights goes through this list.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,13 +20,22 @@ enum class TensorRole {
   kLayerScale,  // (channels,): gamma of a block
   kGrnWeight,   // (hidden,): gamma of global response normalisation
   kGrnBias,
+  kRunningMean,      // (channels,) of batch norm: no parameter, moved by training
+  kRunningVariance,  // the same, positive
+  kEmbedding,        // positions, tokens of a class, biases of relative positions
 };
 
 struct TensorSpec {
   std::string name;  // "stages.2.blocks.4.mlp.fc1.weight"
   Shape shape;
   TensorRole role;
+  bool starts_at_zero = false;  // in a fresh network
+  bool is_classifier = false;   // of the layers that give the logits: new when the classes are others
+  std::int64_t fan_out = 0;     // of a kWeight: in how many products an input counts, out / groups * height * width
 };
+
+// Whether it is learned: what batch norm counts along is not.
+bool is_parameter(TensorRole role);
 
 std::vector<TensorSpec> tensor_specs(const NetworkConfig& config);
 

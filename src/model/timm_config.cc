@@ -1,11 +1,16 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <variant>
 
 #include "convnext/error.h"
 #include "core/decimal.h"
 #include "model/card_sources.h"
+#include "model/description.h"
+#include "model/layouts.h"
 #include "model/registry.h"
+#include "model/tensors.h"
 
 namespace convnext {
 namespace {
@@ -52,9 +57,78 @@ Json model_arguments(const ConvNextConfig& network, const ConvNextConfig& regist
   return arguments;
 }
 
+// The same of another family, whose depths and widths are the registered ones.
+Json model_arguments(const NetworkConfig& network, const NetworkConfig& registered, int resolution) {
+  Json arguments = Json::object();
+  if (input_channels(network) != 3) arguments["in_chans"] = input_channels(network);
+  if (const auto* vit = std::get_if<VisionTransformerConfig>(&network)) {
+    const auto& usual = std::get<VisionTransformerConfig>(registered);
+    if (vit->grid_height != usual.grid_height || vit->grid_width != usual.grid_width) {
+      arguments["img_size"] = {vit->grid_height * vit->patch_size, vit->grid_width * vit->patch_size};
+    }
+  }
+  if (const auto* swin = std::get_if<SwinConfig>(&network)) {
+    const auto& usual = std::get<SwinConfig>(registered);
+    if (swin->window != usual.window) arguments.update({{"window_size", swin->window}, {"img_size", resolution}});
+  }
+  return arguments;
+}
+
+// Names of the first layer with weights, and of those that give the logits: one, or a list.
+std::string first_layer(const std::vector<TensorSpec>& specs) {
+  const auto first = std::ranges::find(specs, TensorRole::kWeight, &TensorSpec::role);
+  return first->name.substr(0, first->name.rfind('.'));
+}
+
+Json classifiers(const std::vector<TensorSpec>& specs) {
+  Json names = Json::array();
+  for (const TensorSpec& spec : specs) {
+    if (spec.is_classifier && spec.role == TensorRole::kWeight)
+      names.push_back(spec.name.substr(0, spec.name.rfind('.')));
+  }
+  return names.size() == 1 ? names.front() : names;
+}
+
+// What is the same for every family.
+Json common_config(const Card& card, const std::string& name) {
+  const Preprocessing& preprocessing = card.preprocessing;
+  const int side = preprocessing.resolution;
+  Json pretrained = {{"custom_load", false},
+                     {"input_size", {input_channels(card.network), side, side}},
+                     {"fixed_input_size", false},
+                     {"interpolation", name_of(preprocessing.interpolation)},
+                     {"crop_pct", preprocessing.crop_fraction},
+                     {"crop_mode", name_of(preprocessing.crop_mode)},
+                     {"mean", as_decimals(preprocessing.mean)},
+                     {"std", as_decimals(preprocessing.std)},
+                     {"num_classes", class_count(card.network)}};
+  if (!card.license.empty()) pretrained["license"] = card.license;
+  Json config = {{"architecture", name},
+                 {"num_classes", class_count(card.network)},
+                 {"num_features", embedding_channels(card.network)},
+                 {"pretrained_cfg", std::move(pretrained)}};
+  if (!card.labels.empty()) config["label_names"] = card.labels;
+  return config;
+}
+
+std::string text_of(const Json& config) { return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+std::string rival_config_json(const Card& card) {
+  require_expressible(card, WrittenLayout::kTimm);
+  const RegistryEntry& entry = architecture(card.architecture);
+  Json config = common_config(card, entry.name);
+  const std::vector<TensorSpec> specs = tensor_specs(card.network);
+  config["pretrained_cfg"]["first_conv"] = first_layer(specs);
+  if (class_count(card.network) > 0) config["pretrained_cfg"]["classifier"] = classifiers(specs);
+  const Json arguments = model_arguments(card.network, entry.network, card.preprocessing.resolution);
+  if (!arguments.empty()) config["model_args"] = arguments;
+  return text_of(config);
+}
+
 }  // namespace
 
 std::string timm_config_json(const Card& card) {
+  if (!std::holds_alternative<ConvNextConfig>(card.network)) return rival_config_json(card);
   const auto& network = std::get<ConvNextConfig>(card.network);
   const RegistryEntry& entry = architecture(card.architecture);
   if (!network.stem_norm || network.stages() != 4 || entry.family == Family::kConvNextIsotropic) {
@@ -67,28 +141,12 @@ std::string timm_config_json(const Card& card) {
   std::string name = entry.name;
   if (name.starts_with(kDinov3)) name.erase(0, kDinov3.size());
 
-  const Preprocessing& preprocessing = card.preprocessing;
-  const int side = preprocessing.resolution;
-  Json pretrained = {{"custom_load", false},
-                     {"input_size", {network.input_channels, side, side}},
-                     {"fixed_input_size", false},
-                     {"interpolation", name_of(preprocessing.interpolation)},
-                     {"crop_pct", preprocessing.crop_fraction},
-                     {"crop_mode", name_of(preprocessing.crop_mode)},
-                     {"mean", as_decimals(preprocessing.mean)},
-                     {"std", as_decimals(preprocessing.std)},
-                     {"num_classes", network.classes},
-                     {"first_conv", "stem.0"},
-                     {"classifier", "head.fc"}};
-  if (!card.license.empty()) pretrained["license"] = card.license;
-  Json config = {{"architecture", name},
-                 {"num_classes", network.classes},
-                 {"num_features", network.head == Head::kMlp ? network.head_hidden : network.dims.back()},
-                 {"pretrained_cfg", std::move(pretrained)}};
+  Json config = common_config(card, name);
+  config["pretrained_cfg"]["first_conv"] = "stem.0";
+  config["pretrained_cfg"]["classifier"] = "head.fc";
   const Json arguments = model_arguments(network, std::get<ConvNextConfig>(architecture(name).network));
   if (!arguments.empty()) config["model_args"] = arguments;
-  if (!card.labels.empty()) config["label_names"] = card.labels;
-  return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return text_of(config);
 }
 
 }  // namespace convnext

@@ -181,6 +181,10 @@ torch::Tensor ConvNextNetwork::pooled(const torch::Tensor& x) {
   return pre_logits_ ? torch::gelu(pre_logits_->forward(features)) : features;
 }
 
+std::shared_ptr<Network> make_network(const ConvNextConfig& config, double drop_path_rate) {
+  return std::make_shared<ConvNextNetwork>(config, drop_path_rate);
+}
+
 NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) {
   NetworkOutputs outputs;
   int blocks = 0;

@@ -58,7 +58,9 @@ struct DepthwiseConvolution : torch::autograd::Function<DepthwiseConvolution> {
 torch::Tensor depthwise_convolution(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
   const bool ours = x.device().is_cpu() && x.scalar_type() == torch::kFloat32 && at::GradMode::is_enabled() &&
                     !at::autocast::is_autocast_enabled(at::kCPU);
-  return ours ? DepthwiseConvolution::apply(x, weight, bias) : convolve(x, weight, bias);
+  if (!ours) return convolve(x, weight, bias);
+  // A function of ours cannot be given a tensor that is not there.
+  return DepthwiseConvolution::apply(x, weight, bias.defined() ? bias : torch::zeros({weight.size(0)}, x.options()));
 }
 
 }  // namespace convnext

@@ -7,21 +7,27 @@
 
 #include "convnext/error.h"
 #include "core/hash.h"
-#include "nn/convnext.h"
 
 namespace convnext {
 namespace {
 
 Shape shape_of(const torch::Tensor& tensor) { return {tensor.sizes().begin(), tensor.sizes().end()}; }
 
+// What a file holds of a network: its parameters, and the buffers that are floats. The others, which count batches or
+// follow from the shape, are not stored.
+std::vector<std::pair<std::string, torch::Tensor>> stored_tensors(const Network& network) {
+  std::vector<std::pair<std::string, torch::Tensor>> tensors;
+  for (const auto& parameter : network.named_parameters()) tensors.emplace_back(parameter.key(), parameter.value());
+  for (const auto& buffer : network.named_buffers()) {
+    if (buffer.value().is_floating_point()) tensors.emplace_back(buffer.key(), buffer.value());
+  }
+  return tensors;
+}
+
 }  // namespace
 
 std::shared_ptr<Network> make_network(const NetworkConfig& config, double drop_path_rate) {
-  return std::visit(
-      [drop_path_rate](const ConvNextConfig& convnext) -> std::shared_ptr<Network> {
-        return std::make_shared<ConvNextNetwork>(convnext, drop_path_rate);
-      },
-      config);
+  return std::visit([drop_path_rate](const auto& network) { return make_network(network, drop_path_rate); }, config);
 }
 
 double drop_path_rate_of_block(double rate, int block, int blocks) {
@@ -41,9 +47,8 @@ torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int
 
 void load_weights(Network& network, const WeightStore& weights) {
   torch::NoGradGuard no_grad;
-  for (auto& parameter : network.named_parameters()) {
-    const std::string& name = parameter.key();
-    const Shape shape = shape_of(parameter.value());
+  for (const auto& [name, tensor] : stored_tensors(network)) {
+    const Shape shape = shape_of(tensor);
     if (!weights.contains(name)) {
       throw Error(ErrorCode::kMismatch, fmt::format("there are no weights for '{}' {}", name, to_string(shape)));
     }
@@ -52,18 +57,18 @@ void load_weights(Network& network, const WeightStore& weights) {
                                                     to_string(weights.at(name).shape), to_string(shape)));
     }
     std::vector<float> values = weights.floats(name);
-    parameter.value().copy_(torch::from_blob(values.data(), parameter.value().sizes(), torch::kFloat32));
+    tensor.copy_(torch::from_blob(values.data(), tensor.sizes(), torch::kFloat32));
   }
 }
 
 WeightStore copy_weights(const Network& network) {
   torch::NoGradGuard no_grad;
   WeightStore weights;
-  for (const auto& parameter : network.named_parameters()) {
-    const torch::Tensor values = parameter.value().detach().to(torch::kCPU, torch::kFloat32).contiguous();
+  for (const auto& [name, tensor] : stored_tensors(network)) {
+    const torch::Tensor values = tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous();
     Tensor copy = Tensor::zeros(shape_of(values));
     std::memcpy(copy.bytes().data(), values.const_data_ptr<float>(), copy.bytes().size());
-    weights.add(parameter.key(), std::move(copy));
+    weights.add(name, std::move(copy));
   }
   return weights;
 }

@@ -35,6 +35,14 @@ class Network : public torch::nn::Module {
 
 std::shared_ptr<Network> make_network(const NetworkConfig& config, double drop_path_rate = 0.0);
 
+// Of one family each.
+std::shared_ptr<Network> make_network(const ConvNextConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_network(const ResNetConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_network(const RegNetConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_network(const EfficientNetConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_network(const VisionTransformerConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_network(const SwinConfig& config, double drop_path_rate);
+
 // Stochastic depth (Huang et al. 2016; paper appendix): the rate of block j of all N, counted through the stages.
 double drop_path_rate_of_block(double rate, int block, int blocks);
 // (n, 1, 1, 1): 1 / (1 - rate) where picture b keeps the branch of `block`, else 0. Kept when
@@ -42,10 +50,10 @@ double drop_path_rate_of_block(double rate, int block, int blocks);
 torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int64_t n,
                              const torch::TensorOptions& options);
 
-// Copies weights into the network's parameters. Throws Error (kMismatch) at the first that is missing or has another
-// shape.
+// Copies weights into the network's parameters and running statistics. Throws Error (kMismatch) at the first that is
+// missing or has another shape.
 void load_weights(Network& network, const WeightStore& weights);
-// A float32 copy of the network's parameters, on the CPU.
+// A float32 copy of the network's parameters and running statistics, on the CPU.
 WeightStore copy_weights(const Network& network);
 
 }  // namespace convnext

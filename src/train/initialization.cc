@@ -5,14 +5,13 @@
 #include "model/checkpoint.h"
 #include "model/formula.h"
 #include "model/registry.h"
+#include "model/roadmap.h"
 #include "model/tensors.h"
 
 namespace convnext {
 namespace {
 
 constexpr std::string_view kDefaultModel = "convnext_tiny";
-
-bool is_classifier(const std::string& name) { return name.starts_with("head.fc."); }
 
 void set_labels(Card& card, const std::vector<std::string>& labels) {
   set_class_count(card.network, static_cast<int>(labels.size()));
@@ -46,11 +45,17 @@ Card card_of(const TrainSettings& settings, const std::vector<std::string>& labe
   const RegistryEntry& entry = architecture(settings.model.empty() ? kDefaultModel : settings.model);
   Card card;
   card.architecture = entry.name;
-  card.network = with_overrides(entry.network, settings.overrides);
+  const NetworkConfig network =
+      settings.width_divisor == 1 ? entry.network : with_width_divisor(entry.network, settings.width_divisor);
+  card.network = with_overrides(network, settings.overrides);
   card.preprocessing = entry.preprocessing;
   card.license = settings.license;
   set_labels(card, labels);
   set_preprocessing(card, settings);
+  // Positions are learned for the pictures that there will be, whatever size the name says.
+  if (auto* vit = std::get_if<VisionTransformerConfig>(&card.network)) {
+    set_input_size(*vit, card.preprocessing.resolution, card.preprocessing.resolution);
+  }
   return card;
 }
 
@@ -72,7 +77,7 @@ TrainStart start_of(const TrainSettings& settings, const std::vector<std::string
       classes == static_cast<int>(labels.size()) && (file.card.labels.empty() || file.card.labels == labels);
   const WeightStore fresh = random_weights(start.card.network, settings.seed, initialisation);
   for (const TensorSpec& spec : tensor_specs(start.card.network)) {
-    const bool is_new = is_classifier(spec.name) && !same_classes;
+    const bool is_new = spec.is_classifier && !same_classes;
     start.weights.add(spec.name, as_float32((is_new ? fresh : file.weights).at(spec.name)));
   }
   start.note =

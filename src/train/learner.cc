@@ -40,7 +40,7 @@ constexpr std::uint64_t kMix = hash_name("mix");
 
 Learner::Learner(const TrainSettings& settings, const Card& card, const WeightStore& weights,
                  std::int64_t steps_an_epoch, torch::Device device)
-    : settings_(settings), classes_(class_count(card.network)), device_(device) {
+    : settings_(settings), config_(card.network), classes_(class_count(card.network)), device_(device) {
   network_ = make_network(card.network, settings.drop_path);
   load_weights(*network_, weights);
   network_->to(device_);
@@ -61,6 +61,8 @@ Learner::Learner(const TrainSettings& settings, const Card& card, const WeightSt
   weight_decay_ = cosine_schedule(settings.weight_decay, settings.weight_decay_end.value_or(settings.weight_decay),
                                   steps_an_epoch * settings.epochs);
 }
+
+void Learner::set_training() { train_but_frozen(*network_, config_, settings_.freeze_stages); }
 
 Learner::NetworkBatch Learner::prepared(Batch batch, std::int64_t number, int micro) const {
   NetworkBatch result{batch.pictures.to(device_, /*non_blocking=*/true), batch.targets.to(device_)};

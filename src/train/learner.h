@@ -44,6 +44,8 @@ class Learner {
   };
   NetworkBatch prepared(Batch batch, std::int64_t number, int micro) const;
 
+  // Before steps: evaluation leaves the network in its other mode.
+  void set_training();
   Network& network() { return *network_; }
   MovingAverage* average() { return average_.get(); }
   Optimizer& optimizer() { return *optimizer_; }
@@ -55,6 +57,7 @@ class Learner {
   torch::Tensor loss_of(const NetworkBatch& batch, std::uint64_t drop_path_key);
 
   const TrainSettings& settings_;
+  NetworkConfig config_;
   int classes_;
   torch::Device device_;
   std::shared_ptr<Network> network_;

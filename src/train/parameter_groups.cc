@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -42,6 +43,32 @@ std::vector<ParameterGroup> parameter_groups(const Network& network, const Netwo
   return ordered;
 }
 
+namespace {
+
+// Whether `layer`, one of `layers`, is trained when that many stages are frozen.
+bool is_trained(const std::vector<LayerSpec>& layers, const LayerSpec& layer, int frozen) {
+  const int stages = layers.back().stage + 1;
+  // Then the classifier alone: the linears that nothing follows.
+  if (frozen > stages) {
+    return std::all_of(layers.data() + (&layer - layers.data()), layers.data() + layers.size(),
+                       [](const LayerSpec& one) { return one.kind == LayerKind::kLinear; });
+  }
+  return layer.place == LayerPlace::kHead || layer.stage >= frozen;
+}
+
+}  // namespace
+
+void train_but_frozen(Network& network, const NetworkConfig& config, int stages) {
+  network.train();
+  if (stages == 0) return;
+  const auto modules = network.named_modules({}, /*include_self=*/false);
+  const std::vector<LayerSpec> layers = layer_specs(config);
+  for (const LayerSpec& layer : layers) {
+    if (layer.kind != LayerKind::kBatchNorm || is_trained(layers, layer, stages)) continue;
+    if (const auto* module = modules.find(layer.name)) (*module)->eval();
+  }
+}
+
 void freeze_stages(Network& network, const NetworkConfig& config, int stages) {
   if (stages == 0) return;
   const std::vector<LayerSpec> layers = layer_specs(config);
@@ -54,9 +81,7 @@ void freeze_stages(Network& network, const NetworkConfig& config, int stages) {
   }
   const auto parameters = network.named_parameters();
   for (const LayerSpec& layer : layers) {
-    const bool trained =
-        stages > all ? &layer == &layers.back() : layer.place == LayerPlace::kHead || layer.stage >= stages;
-    if (trained) continue;
+    if (is_trained(layers, layer, stages)) continue;
     for (const char* part : {"", ".weight", ".bias"}) {
       if (const torch::Tensor* parameter = parameters.find(layer.name + part)) parameter->requires_grad_(false);
     }

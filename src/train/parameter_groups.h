@@ -38,4 +38,7 @@ std::vector<ParameterGroup> parameter_groups(const Network& network, const Netwo
 // To be called before the groups are made. Throws Error (kInvalidArgument) when there are not so many stages.
 void freeze_stages(Network& network, const NetworkConfig& config, int stages);
 
+// network.train(), but for the batch norms of frozen stages, whose statistics stand still like their weights.
+void train_but_frozen(Network& network, const NetworkConfig& config, int stages);
+
 }  // namespace convnext

@@ -1,8 +1,9 @@
-"""What timm and transformers say of published ConvNeXts and of their JSON files: python tools/goldens/cards.py [OUT_DIR]
+"""What timm and transformers say of published weights and of their JSON files: python tools/goldens/cards.py [OUT_DIR]
 
 Writes to OUT_DIR (default tests/goldens/cards), for tests/published_test.cc and tests/card_sources_test.cc:
 
     timm.json        the pretrained_cfg of every ConvNeXt that timm has weights of, by name
+    timm_compared.json  the same of what src/model/published_compared.txt has from timm
     labels.json      some of ImageNet's classes: index and synset of timm's list by the number of its classes
     timm/NAME/       config.json as timm's save_for_hf writes it
     transformers/NAME/  config.json and preprocessor_config.json as transformers' save_pretrained writes them
@@ -37,9 +38,16 @@ KEPT = ("num_classes", "input_size", "test_input_size", "test_crop_pct", "mean",
         "crop_mode", "license", "url")
 
 
-def pretrained_cfgs():
+def compared_names():
+    """What the table of other families names; the values are timm's."""
+    lines = pathlib.Path("src/model/published_compared.txt").read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    return [row[0] for row in rows if row[11] == "timm"]
+
+
+def pretrained_cfgs(names):
     rows = {}
-    for name in timm.list_pretrained("*convnext*"):
+    for name in names:
         cfg = get_pretrained_cfg(name).to_dict()
         rows[name] = {key: cfg[key] for key in KEPT if cfg.get(key) not in (None, "")}
     return rows
@@ -136,7 +144,8 @@ def main():
     out = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/goldens/cards")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    (out / "timm.json").write_text(json.dumps(pretrained_cfgs(), indent=1) + "\n")
+    (out / "timm.json").write_text(json.dumps(pretrained_cfgs(timm.list_pretrained("*convnext*")), indent=1) + "\n")
+    (out / "timm_compared.json").write_text(json.dumps(pretrained_cfgs(compared_names()), indent=1) + "\n")
     (out / "labels.json").write_text(json.dumps(labels(), indent=1) + "\n")
     write_json(out / "expected.json", {**timm_folders(out), **transformers_folders(out)})
     write_json(out / "versions.json", {"timm": timm.__version__, "transformers": transformers.__version__})

@@ -28,6 +28,9 @@ NORM_BIAS = "norm_bias"
 LAYER_SCALE = "layer_scale"
 GRN_WEIGHT = "grn_weight"
 GRN_BIAS = "grn_bias"
+RUNNING_MEAN = "running_mean"
+RUNNING_VARIANCE = "running_variance"
+EMBEDDING = "embedding"
 INPUT = "input"
 
 
@@ -64,13 +67,13 @@ def formula_tensor(name, shape, role, seed):
     s = numpy.float32(2) * u - numpy.float32(1)
     if role == WEIGHT:
         values = s * numpy.float32(math.sqrt(3 / math.prod(shape[1:])))
-    elif role == NORM_WEIGHT:
+    elif role in (NORM_WEIGHT, RUNNING_VARIANCE):
         values = numpy.float32(0.75) + numpy.float32(0.5) * u
     elif role == LAYER_SCALE:
         values = numpy.float32(0.25) + numpy.float32(0.5) * u
-    elif role in (GRN_WEIGHT, GRN_BIAS):
+    elif role in (GRN_WEIGHT, GRN_BIAS, EMBEDDING):
         values = s * numpy.float32(0.5)
-    elif role in (BIAS, NORM_BIAS, INPUT):
+    elif role in (BIAS, NORM_BIAS, RUNNING_MEAN, INPUT):
         values = s * numpy.float32(0.25)
     else:
         raise ValueError(f"no role is called {role!r}")
@@ -94,7 +97,13 @@ def formula_picture(width, height, seed):
 
 
 def role_of(name, shapes):
-    """What a tensor of a timm ConvNeXt is for. `shapes`: the shapes of all its tensors by name."""
+    """What a tensor of a timm model is for. `shapes`: the shapes of all its tensors by name."""
+    if name.endswith(("cls_token", "dist_token", "pos_embed", "relative_position_bias_table")):
+        return EMBEDDING
+    if name.endswith(".running_mean"):
+        return RUNNING_MEAN
+    if name.endswith(".running_var"):
+        return RUNNING_VARIANCE
     if name.endswith(".gamma"):
         return LAYER_SCALE
     if name.endswith(".mlp.grn.weight"):
@@ -105,7 +114,7 @@ def role_of(name, shapes):
         return NORM_WEIGHT if len(shapes[name]) == 1 else WEIGHT
     if name.endswith(".bias"):
         return NORM_BIAS if len(shapes[name.removesuffix("bias") + "weight"]) == 1 else BIAS
-    raise ValueError(f"{name} is no tensor of a ConvNeXt")
+    raise ValueError(f"{name} is no tensor of a network")
 
 
 def formula_weights(shapes, seed):
@@ -117,9 +126,11 @@ def fill(model, seed):
     """Gives every parameter of a timm model its value from the formula. Returns the model."""
     import torch  # the formula itself needs none
 
-    state = model.state_dict()
+    # What a batch norm counts batches in is no tensor of ours.
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")}
     values = formula_weights({name: tuple(tensor.shape) for name, tensor in state.items()}, seed)
-    model.load_state_dict({name: torch.from_numpy(value).to(state[name].dtype) for name, value in values.items()})
+    filled = {name: torch.from_numpy(value).to(state[name].dtype) for name, value in values.items()}
+    model.load_state_dict({**model.state_dict(), **filled})
     return model
 
 

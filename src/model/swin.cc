@@ -1,0 +1,192 @@
+#include "model/swin.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "convnext/error.h"
+#include "model/config.h"
+#include "model/field_checks.h"
+#include "model/layers.h"
+#include "model/registry_entries.h"
+#include "model/transformer.h"
+
+namespace convnext {
+namespace {
+
+// Collects the layers of one network; `place`, `stage` and `block` are those of the part being described.
+class SwinLayers {
+ public:
+  explicit SwinLayers(const SwinConfig& config) : config_(config) {}
+
+  std::vector<LayerSpec> all() && {
+    stem();
+    for (int stage = 0; stage < config_.stages(); ++stage) {
+      base_.stage = stage;
+      if (stage > 0) downsample();
+      blocks();
+    }
+    head();
+    return std::move(layers_);
+  }
+
+ private:
+  std::size_t index() const { return static_cast<std::size_t>(base_.stage); }
+
+  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
+    LayerSpec& layer = layers_.emplace_back(base_);
+    layer.name = std::move(name);
+    layer.kind = kind;
+    layer.in_channels = in;
+    layer.out_channels = out;
+    return layer;
+  }
+
+  void stem() {
+    base_.place = LayerPlace::kStem;
+    LayerSpec& patches = add("patch_embed.proj", LayerKind::kConvolution, config_.input_channels, config_.dims.front());
+    patches.kernel = config_.patch_size;
+    patches.stride = config_.patch_size;
+    add("patch_embed.norm", LayerKind::kNorm, config_.dims.front(), config_.dims.front());
+  }
+
+  void downsample() {
+    base_.place = LayerPlace::kDownsample;
+    const std::string prefix = fmt::format("layers.{}.downsample.", base_.stage);
+    const int dim = config_.dims[index() - 1];
+    add(prefix + "merge", LayerKind::kMerge, dim, 4 * dim);
+    add(prefix + "norm", LayerKind::kNorm, 4 * dim, 4 * dim);
+    add(prefix + "reduction", LayerKind::kLinear, 4 * dim, config_.dims[index()]).bias = false;
+  }
+
+  void blocks() {
+    base_.place = LayerPlace::kBlock;
+    const int offsets = 2 * config_.window - 1;
+    for (base_.block = 0; base_.block < config_.depths[index()]; ++base_.block) {
+      add_transformer_block(layers_, base_, fmt::format("layers.{}.blocks.{}.", base_.stage, base_.block),
+                            config_.dims[index()], config_.window, {offsets * offsets, config_.heads[index()]});
+    }
+    base_.block = -1;
+  }
+
+  void head() {
+    base_.place = LayerPlace::kHead;
+    const int dim = config_.dims.back();
+    add("norm", LayerKind::kNorm, dim, dim);
+    add("head.global_pool", LayerKind::kPool, dim, dim);
+    if (config_.classes > 0) add("head.fc", LayerKind::kLinear, dim, config_.classes);
+  }
+
+  const SwinConfig& config_;
+  std::vector<LayerSpec> layers_;
+  LayerSpec base_;  // what the layers of the part being described have in common
+};
+
+// One side of a map: the length of its windows, how many there are, and by how much every other block shifts them.
+struct Windows {
+  std::int64_t side;
+  std::int64_t count;
+  std::int64_t shift;
+};
+
+Windows windows_along(std::int64_t window, std::int64_t side) {
+  if (side <= window) return {side, 1, 0};
+  return {window, (side + window - 1) / window, window / 2};
+}
+
+// Widths double from stage to stage, heads are 32 wide.
+SwinConfig sized(int width, int blocks_of_third, int window) {
+  SwinConfig config;
+  config.depths = {2, 2, blocks_of_third, 2};
+  config.dims = {width, 2 * width, 4 * width, 8 * width};
+  config.heads.clear();
+  for (const int dim : config.dims) config.heads.push_back(heads_of(dim, 32));
+  config.window = window;
+  return config;
+}
+
+}  // namespace
+
+WindowGrid window_grid(int window, std::int64_t height, std::int64_t width) {
+  const Windows y = windows_along(window, height);
+  const Windows x = windows_along(window, width);
+  return {y.side, x.side, y.count, x.count, y.shift, x.shift};
+}
+
+void validate(const SwinConfig& config) {
+  const std::size_t stages = config.depths.size();
+  check_range("the number of stages", static_cast<std::int64_t>(stages), 1, 4);
+  check_list("depths", config.depths, stages, 1, 256);
+  check_list("dims", config.dims, stages, 1, 16384);
+  check_list("heads", config.heads, stages, 1, 128);
+  for (std::size_t i = 0; i < stages; ++i) check_heads(config.dims[i], config.heads[i]);
+  check_range("window", config.window, 1, 32);
+  check_range("patch_size", config.patch_size, 1, 64);
+  check_ends(config.input_channels, config.classes);
+  check_interval("norm_eps", config.norm_eps, 1e-12, 0.1);
+}
+
+void apply(const NetworkOverrides& overrides, SwinConfig& config) {
+  if (overrides.kernel_sizes) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "kernel_sizes do not go with Swin: it has no convolutions but that of the patches, whose size is "
+                "patch_size");
+  }
+  if (overrides.depths) config.depths = *overrides.depths;
+  if (overrides.dims) {
+    const int width = config.dims.front() / config.heads.front();
+    config.dims = *overrides.dims;
+    config.heads.clear();
+    for (const int dim : config.dims) config.heads.push_back(heads_of(dim, width));
+  }
+  if (overrides.patch_size) config.patch_size = *overrides.patch_size;
+  if (overrides.classes) config.classes = *overrides.classes;
+  if (overrides.input_channels) config.input_channels = *overrides.input_channels;
+}
+
+namespace {
+
+// The side of the first map on the way from an input of that side which windows neither hold nor divide; 0: there is
+// none.
+std::int64_t undivided_side(const SwinConfig& config, std::int64_t side) {
+  std::int64_t map = side / config.patch_size;
+  for (int stage = 0; stage < config.stages(); ++stage, map = (map + 1) / 2) {
+    if (map > config.window && map % config.window != 0) return map;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void check_input_size(const SwinConfig& config, std::int64_t height, std::int64_t width) {
+  check_patches(config.patch_size, height, width);
+  if (config.pads_windows) return;
+  for (const auto& [name, side] : {std::pair{"height", height}, std::pair{"width", width}}) {
+    const std::int64_t map = undivided_side(config, side);
+    if (map == 0) continue;
+    // Windows of whole maps of the last stage fit everywhere: there is one above, and one below or a single patch.
+    std::int64_t below = side, above = side;
+    while (below > config.patch_size && undivided_side(config, below) != 0) below -= config.patch_size;
+    while (undivided_side(config, above) != 0) above += config.patch_size;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("an input of {}x{} leaves a map of {} a side, which windows of {}x{} do not divide: its {} "
+                            "can be {} or {}",
+                            height, width, map, config.window, config.window, name, below, above));
+  }
+}
+
+std::vector<LayerSpec> layer_specs(const SwinConfig& config) { return SwinLayers(config).all(); }
+
+void add_swins(const AddNetwork& add) {
+  const auto swin = [&add](const std::string& name, SwinConfig config, std::string weights) {
+    add(Family::kSwin, "swin_" + name, std::move(config), std::move(weights));
+  };
+  swin("tiny_patch4_window7_224", sized(96, 6, 7), "ms_in1k");
+  swin("small_patch4_window7_224", sized(96, 18, 7), "ms_in1k");
+  swin("base_patch4_window7_224", sized(128, 18, 7), "ms_in1k");
+  swin("base_patch4_window12_384", sized(128, 18, 12), "ms_in1k");
+  swin("large_patch4_window7_224", sized(192, 18, 7), "ms_in22k_ft_in1k");
+  swin("large_patch4_window12_384", sized(192, 18, 12), "ms_in22k_ft_in1k");
+}
+
+}  // namespace convnext

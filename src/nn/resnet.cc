@@ -1,0 +1,18 @@
+#include "nn/layer_network.h"
+
+namespace convnext {
+
+std::shared_ptr<Network> make_network(const ResNetConfig& config, double drop_path_rate) {
+  LayerNetworkOptions options;
+  options.norm_eps = config.norm_eps;
+  // Nothing else reads what an activation of a ResNet is given: ReLU writes over it.
+  if (config.activation == ResNetConfig::Activation::kRelu) {
+    options.activation = [](const torch::Tensor& x) -> torch::Tensor { return x.relu_(); };
+  } else {
+    options.activation = [](const torch::Tensor& x) { return torch::gelu(x, "none"); };
+  }
+  options.drop_path_rates = drop_path_rates(config.depths, drop_path_rate);
+  return std::make_shared<LayerNetwork>(layer_specs(config), std::move(options));
+}
+
+}  // namespace convnext

@@ -1,0 +1,245 @@
+// RegNet and EfficientNet in libtorch against timm's results, and every registered one for its shapes and gradients.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "model/description.h"
+#include "model/formula.h"
+#include "model/registry.h"
+#include "nn/depthwise.h"
+#include "nn/network.h"
+#include "tests/golden.h"
+#include "tests/tensor_compare.h"
+
+namespace convnext {
+namespace {
+
+constexpr std::string_view kFolder = "regnets_and_efficientnets";
+
+torch::Tensor to_torch(const Tensor& tensor) {
+  const std::vector<std::int64_t> sizes(tensor.shape().begin(), tensor.shape().end());
+  torch::Tensor copy = torch::empty(sizes, torch::kFloat32);
+  std::memcpy(copy.data_ptr<float>(), tensor.bytes().data(), tensor.bytes().size());
+  return copy;
+}
+
+Tensor from_torch(const torch::Tensor& tensor) {
+  const torch::Tensor contiguous = tensor.detach().to(torch::kFloat32).contiguous();
+  Tensor copy = Tensor::zeros({contiguous.sizes().begin(), contiguous.sizes().end()});
+  std::memcpy(copy.bytes().data(), contiguous.const_data_ptr<float>(), copy.bytes().size());
+  return copy;
+}
+
+torch::Tensor pictures(const Shape& shape, std::uint64_t seed) {
+  return to_torch(formula_input("input", shape, seed)).contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
+std::map<std::string, Tensor> outputs_of(const NetworkConfig& config, const WeightStore& weights,
+                                         const torch::Tensor& x) {
+  const auto network = make_network(config);
+  load_weights(*network, weights);
+  network->eval();
+  torch::InferenceMode inference;
+  const NetworkOutputs outputs = network->forward(x);
+  std::map<std::string, Tensor> named;
+  named["logits"] = from_torch(outputs.logits);
+  named["pooled"] = from_torch(outputs.pooled);
+  for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
+    named[fmt::format("stages.{}", i)] = from_torch(outputs.stages[i]);
+  }
+  return named;
+}
+
+struct Reference {
+  Golden golden;
+  torch::Tensor input;
+};
+
+Reference open_reference(std::string_view kind) {
+  Golden golden = open_golden(fmt::format("{}/{}.safetensors", kFolder, kind));
+  const auto shape = nlohmann::json::parse(golden.file.metadata().at("input_shape")).get<Shape>();
+  torch::Tensor input = pictures(shape, golden.seed);
+  return {std::move(golden), std::move(input)};
+}
+
+// Whether every tensor of the golden is met.
+bool agrees(const Golden& golden, const std::map<std::string, Tensor>& outputs) {
+  return std::ranges::all_of(golden.file.tensors(), [&](const auto& tensor) {
+    return static_cast<bool>(tensors_close(outputs.at(tensor.first), golden_tensor(golden.file, tensor.first)));
+  });
+}
+
+const std::vector<std::string> kGoldens = {"efficientnet_b0",    "efficientnetv2_s",   "regnetx_040",
+                                           "regnety_040",        "tf_efficientnet_b0", "tf_efficientnet_b0_even",
+                                           "tf_efficientnetv2_s"};
+
+class RegNetOrEfficientNetGolden : public testing::TestWithParam<std::string> {};
+
+TEST_P(RegNetOrEfficientNetGolden, LogitsPooledAndEveryStageAreTimms) {
+  const auto [golden, input] = open_reference(GetParam());
+  const auto outputs = outputs_of(golden.config, formula_weights(golden.config, golden.seed), input);
+  EXPECT_EQ(outputs.size(), golden.file.tensors().size());
+  for (const auto& [name, view] : golden.file.tensors()) {
+    EXPECT_TRUE(tensors_close(outputs.at(name), golden_tensor(golden.file, name))) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, RegNetOrEfficientNetGolden, testing::ValuesIn(kGoldens),
+                         [](const auto& info) { return info.param; });
+
+// The goldens tell apart what is easily wrong. (Their program tries more, in timm: a squeezed width taken from the
+// output, the odd pixel of TensorFlow's padding before in place of behind, every block left out.)
+TEST(RegNetAndEfficientNetGoldens, TellWrongNetworksApart) {
+  using Change = std::function<void(EfficientNetConfig&)>;
+  const std::vector<std::pair<std::string, Change>> changes = {
+      {"epsilon", [](EfficientNetConfig& config) { config.norm_eps = config.norm_eps == 1e-3 ? 1e-5 : 1e-3; }},
+      {"padding", [](EfficientNetConfig& config) { config.same_padding = !config.same_padding; }},
+      {"squeeze and excitation", [](EfficientNetConfig& config) { std::ranges::fill(config.se_ratios, 0.0); }},
+  };
+  for (const char* kind : {"efficientnet_b0", "tf_efficientnet_b0", "tf_efficientnet_b0_even", "efficientnetv2_s",
+                           "tf_efficientnetv2_s"}) {
+    const auto [golden, input] = open_reference(kind);
+    const WeightStore weights = formula_weights(golden.config, golden.seed);
+    for (const auto& [name, change] : changes) {
+      auto config = std::get<EfficientNetConfig>(golden.config);
+      change(config);
+      EXPECT_FALSE(agrees(golden, outputs_of(config, weights, input))) << kind << " with another " << name;
+    }
+  }
+  const auto [golden, input] = open_reference("regnety_040");
+  auto config = std::get<RegNetConfig>(golden.config);
+  config.se_ratio = 0;
+  EXPECT_FALSE(agrees(golden, outputs_of(config, formula_weights(golden.config, golden.seed), input)));
+}
+
+// One block a stage and two in the second keep the memory down.
+NetworkConfig cut(const RegistryEntry& entry) {
+  const auto* regnet = std::get_if<RegNetConfig>(&entry.network);
+  const int stages = regnet ? regnet->stages() : std::get<EfficientNetConfig>(entry.network).stages();
+  std::vector<int> depths(static_cast<std::size_t>(stages), 1);
+  depths[1] = 2;
+  return with_overrides(entry.network, {.depths = depths, .classes = 5});
+}
+
+class RegisteredRegNetOrEfficientNet : public testing::TestWithParam<RegistryEntry> {};
+
+TEST_P(RegisteredRegNetOrEfficientNet, TrainsEveryParameter) {
+  const NetworkConfig config = cut(GetParam());
+  const WeightStore weights = formula_weights(config, 3);
+  const auto network = make_network(config, /*drop_path_rate=*/0.1);
+  load_weights(*network, weights);
+  const WeightStore copy = copy_weights(*network);
+  EXPECT_EQ(copy.all().size(), weights.all().size());
+  for (const auto& [name, view] : weights.all()) {
+    const ConstTensorView& back = copy.at(name);
+    ASSERT_EQ(back.shape, view.shape) << name;
+    EXPECT_EQ(std::memcmp(back.data, view.data, static_cast<std::size_t>(view.count()) * sizeof(float)), 0) << name;
+  }
+
+  network->train();
+  const NetworkOutputs outputs = network->forward(pictures({2, 3, 65, 71}, 3));
+  EXPECT_EQ(outputs.logits.sizes(), (std::vector<std::int64_t>{2, 5}));
+  EXPECT_EQ(outputs.pooled.sizes(), (std::vector<std::int64_t>{2, embedding_channels(config)}));
+  const std::vector<MapShape> maps = stage_maps(config, 65, 71);
+  ASSERT_EQ(outputs.stages.size(), maps.size());
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    EXPECT_EQ(outputs.stages[i].sizes(),
+              (std::vector<std::int64_t>{2, maps[i].channels, maps[i].height, maps[i].width}))
+        << "stage " << i;
+  }
+  EXPECT_TRUE(torch::isfinite(outputs.logits).all().item<bool>());
+
+  torch::cross_entropy_loss(outputs.logits, torch::tensor({1, 3}, torch::kLong)).backward();
+  for (const auto& parameter : network->named_parameters()) {
+    const torch::Tensor gradient = parameter.value().grad();
+    ASSERT_TRUE(gradient.defined()) << parameter.key();
+    EXPECT_TRUE(torch::isfinite(gradient).all().item<bool>()) << parameter.key();
+    EXPECT_GT(gradient.abs().max().item<float>(), 0.0f) << parameter.key();
+  }
+}
+
+std::vector<RegistryEntry> regnets_and_efficientnets() {
+  std::vector<RegistryEntry> entries;
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.family == Family::kRegNet || entry.family == Family::kEfficientNet) entries.push_back(entry);
+  }
+  return entries;
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, RegisteredRegNetOrEfficientNet, testing::ValuesIn(regnets_and_efficientnets()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(RegNetAndEfficientNet, ComputeWithoutAClassifierAndOnGreyPictures) {
+  for (const char* name : {"regnety_032", "tf_efficientnetv2_s"}) {
+    NetworkConfig config = with_overrides(cut(architecture(name)), {.classes = 0, .input_channels = 1});
+    const auto outputs = outputs_of(config, formula_weights(config, 3), pictures({2, 1, 33, 40}, 3));
+    EXPECT_TRUE(tensors_close(outputs.at("logits"), outputs.at("pooled"))) << name;
+    EXPECT_EQ(outputs.at("pooled").shape(), (Shape{2, embedding_channels(config)})) << name;
+  }
+}
+
+// The second block of a stage: a dropped picture passes through as if the branch were zero, a kept one does not.
+TEST(RegNet, DropsTheBranchOfThePicturesThatTheKeySays) {
+  RegNetConfig config{.depths = {1, 2}, .dims = {16, 24}, .group_width = 8, .classes = 0};
+  const double rate = 0.5;
+  const int last = 2;
+  std::uint64_t key = 0;
+  torch::Tensor mask;
+  do {
+    mask = drop_path_mask(++key, last, rate, 2, torch::kFloat32).flatten();
+  } while (mask[0].item<float>() != 0.0f || mask[1].item<float>() == 0.0f);
+
+  const torch::Tensor x = pictures({2, 3, 24, 20}, 1);
+  const auto network = make_network(config, rate), without_branch = make_network(config, rate);
+  load_weights(*network, formula_weights(config, 1));
+  load_weights(*without_branch, formula_weights(config, 1));
+  network->eval();
+  without_branch->eval();
+  torch::NoGradGuard no_grad;
+  for (const char* tensor : {"weight", "bias"}) {
+    without_branch->named_parameters()[fmt::format("s2.b2.conv3.bn.{}", tensor)].zero_();
+  }
+  const torch::Tensor dropped = network->forward(x, key).logits, passed = without_branch->forward(x, key).logits;
+  EXPECT_TRUE(tensors_close(from_torch(dropped[0]), from_torch(passed[0])));
+  EXPECT_FALSE(tensors_close(from_torch(dropped[1]), from_torch(passed[1])));
+  EXPECT_FALSE(tensors_close(from_torch(network->forward(x).logits), from_torch(dropped)));
+}
+
+TEST(EfficientNet, NeverDropsABlockThatAddsNoShortcut) {
+  const NetworkConfig config =
+      with_overrides(architecture("efficientnet_b0").network,
+                     {.depths = std::vector<int>(7, 1), .dims = std::vector{8, 16, 24, 32, 40, 48, 56}, .classes = 0});
+  const auto network = make_network(config, 0.9);
+  load_weights(*network, formula_weights(config, 1));
+  network->eval();
+  torch::NoGradGuard no_grad;
+  const torch::Tensor x = pictures({2, 3, 40, 40}, 1);
+  EXPECT_TRUE(torch::equal(network->forward(x, 7).logits, network->forward(x).logits));
+}
+
+// The gradients of libtorch's own convolution, which takes its time.
+TEST(DepthwiseConvolution, NeedsNoBias) {
+  for (const int kernel : {3, 5}) {
+    const auto gradients = [kernel](bool ours) {
+      torch::Tensor x = pictures({2, 20, 9, 7}, 1).requires_grad_();
+      torch::Tensor weight = to_torch(formula_input("weight", {20, 1, kernel, kernel}, 2)).requires_grad_();
+      const torch::Tensor y = ours ? depthwise_convolution(x, weight, {})
+                                   : at::conv2d(x, weight, {}, /*stride=*/1, /*padding=*/kernel / 2, 1, 20);
+      (y * y).sum().backward();
+      return std::pair{from_torch(x.grad()), from_torch(weight.grad())};
+    };
+    const auto [x, weight] = gradients(true);
+    const auto [expected_x, expected_weight] = gradients(false);
+    EXPECT_TRUE(tensors_close(x, expected_x)) << kernel;
+    EXPECT_TRUE(tensors_close(weight, expected_weight)) << kernel;
+  }
+}
+
+}  // namespace
+}  // namespace convnext
