@@ -8,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/error.h"
 #include "core/peak_memory.h"
@@ -56,13 +57,24 @@ struct LoadedNetwork {
   }
 };
 
+// The reference has no times to tell, but the same operations.
+void require_profile(const Backend& backend) {
+  const std::vector<std::string> engines = available_isas();
+  if (std::ranges::find(engines, backend.name()) != engines.end()) return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("--profile: {} does not tell where its time goes; the engine of 'convnext bench' does, which "
+                          "runs ConvNeXt",
+                          backend.name()));
+}
+
 // Everything but what it runs on is let go: memory in use is then what a program that only runs it would use.
 LoadedNetwork load(const BenchOptions& options, const std::string& model, Precision precision) {
   LoadedNetwork loaded;
   reset_peak_memory();
   const auto start = std::chrono::steady_clock::now();
   NetworkSource source = read_network(model, options.model.architecture, options.network);
-  const std::unique_ptr<Backend> backend = make_cpu_backend();
+  const std::unique_ptr<Backend> backend = program_backend(source.card);
+  if (options.profile) require_profile(*backend);
   loaded.model = model;
   loaded.has_formula_weights = !source.checkpoint;
   loaded.precision = precision;
@@ -207,13 +219,15 @@ class Report {
 
   void add(const LoadedNetwork& loaded, const BenchmarkLoad& load, const BenchmarkResult& result) {
     const double gflops = result.gflop / result.latency.median;
+    const NetworkCost cost = count_cost(loaded.card.network, load.resolution, load.resolution);
     std::vector<ProfileRow> profile;
     if (result.profile && result.profile->total_nanoseconds() > 0) profile = profile_rows(loaded, load, result);
     if (options_.json) {
       Json& json = rows_.emplace_back(row_json(loaded, load));
       add_latency(json, load, result.latency);
       json["runs"] = result.runs;
-      json["gmac"] = result.gflop / 2 / load.batch;
+      json["gmac"] = cost.gmac;
+      if (cost.gmac_attention > 0) json["gmac_attention"] = cost.gmac_attention;
       json["gflops"] = gflops;
       const bool has_peak = result.peak.pointwise > 0;
       json["peak_gflops"] = has_peak ? Json(result.peak.pointwise) : Json();

@@ -6,6 +6,7 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/thread_pool.h"
 #include "engine/verify.h"
@@ -47,8 +48,10 @@ ExitCode convert(const ConvertOptions& options) {
   require_place_for_card(options);
   Checkpoint checkpoint =
       read_model(model_file(options.model), options.architecture, {.prefer_average = !options.no_ema});
-  for (const std::string& note : checkpoint.notes) report(note);
   const bool is_pytorch = is_pytorch_output(options.output);
+  std::unique_ptr<Backend> backend;  // for the check vector, which a card has
+  if (!is_pytorch) backend = program_backend(checkpoint.card);
+  for (const std::string& note : checkpoint.notes) report(note);
   if (is_pytorch) {
     report(fmt::format("'{}' is a PyTorch file: labels, preprocessing and the rest of the card stay behind",
                        options.output));
@@ -62,7 +65,7 @@ ExitCode convert(const ConvertOptions& options) {
   adjust(card, options.preprocessing, options.labels);
   if (!is_pytorch) {
     ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
-    card.check = make_check_vector(card, weights, &pool);
+    card.check = make_check_vector(card, weights, *backend, &pool);
   }
   export_checkpoint(options.output, card, weights, layout);
 

@@ -5,20 +5,32 @@
 
 #include "apps/commands.h"
 #include "apps/program.h"
+#include "apps/program_backend.h"
 #include "apps/training_program.h"
 
 namespace convnext::apps {
+
+std::unique_ptr<Backend> program_backend(const Card& card) {
+  if (std::holds_alternative<ConvNextConfig>(card.network)) return make_cpu_backend();
+  throw RunByTrainingProgram(fmt::format("'{}' is run", card.architecture));
+}
+
 namespace {
 
 ExitCode main(int argc, char** argv) {
-  if (argc > 1 && is_training_command(argv[1])) return hand_over_to_training_program(argv);
+  if (argc > 1 && is_training_command(argv[1])) {
+    return hand_over_to_training_program(argv, fmt::format("'{}' is done", argv[1]));
+  }
 
   CLI::App program{"ConvNeXt on pictures and model files.", "convnext"};
   program.set_version_flag("--version", "convnext " CONVNEXT_VERSION);
   program.require_subcommand(1);
   program.footer(
-      "Each command has its own --help, with an example. `convnext train` trains (done by the program "
-      "convnext-train).");
+      "Each command has its own --help, with an example. `convnext train` and `convnext pack` train, `convnext "
+      "roadmap` "
+      "and `convnext compare` show ConvNeXt beside other networks, `convnext coco-eval` judges detections: these, and "
+      "all that runs a network that is no ConvNeXt, are done "
+      "by the program convnext-train, which takes the place of this one.");
   Command chosen;
   add_list(program, chosen);
   add_info(program, chosen);
@@ -34,12 +46,12 @@ ExitCode main(int argc, char** argv) {
   add_run(program, chosen);
   add_bench(program, chosen);
   return run_command([&] {
-    // CLI11 would only say that a subcommand is required.
-    const auto is_named = [argv](const CLI::App* command) { return command->get_name() == argv[1]; };
-    if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(is_named).empty()) {
-      throw UsageError(fmt::format("there is no command '{}' (see convnext --help)", argv[1]));
+    require_known_command(program, argc, argv);
+    try {
+      return parse_command_line(program, argc, argv) ? chosen() : kDone;
+    } catch (const RunByTrainingProgram& needed) {
+      return hand_over_to_training_program(argv, needed.what());
     }
-    return parse_command_line(program, argc, argv) ? chosen() : kDone;
   });
 }
 

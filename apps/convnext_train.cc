@@ -1,42 +1,65 @@
-// convnext-train: what needs libtorch. `convnext` hands its training commands over to this program.
-#include <fmt/format.h>
+// convnext-train: what needs libtorch. `convnext` hands its training commands over to this program, and every command
+// that runs a network which its engine does not run.
 #include <malloc.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <string_view>
 
+#include "apps/commands.h"
 #include "apps/program.h"
-#include "apps/terminal.h"
+#include "apps/program_backend.h"
 #include "apps/train_command.h"
+#include "nn/libtorch_backend.h"
 
 namespace convnext::apps {
+
+std::unique_ptr<Backend> program_backend(const Card& /*card*/) { return make_libtorch_backend(); }
+
 namespace {
 
-constexpr std::string_view kHelp =
-    "convnext-train: the commands of ConvNeXt that need libtorch.\n"
-    "\n"
-    "  train   train a network on folders of pictures\n"
-    "  eval    accuracy of a model by the libtorch network\n"
-    "  pack    labelled pictures into tar shards\n"
-    "\n"
-    "Each has its own --help, with an example.\n";
+struct OwnCommand {
+  std::string_view name;
+  ExitCode (*run)(int argc, char** argv);
+  const char* description;
+};
+
+constexpr std::array kOwnCommands = {
+    OwnCommand{"train", train_command, "Train a network on folders of pictures"},
+    OwnCommand{"pack", pack_command, "Put labelled pictures into tar shards"},
+    OwnCommand{"roadmap", roadmap_command, "The steps from ResNet to ConvNeXt, published and trained here"},
+    OwnCommand{"compare", compare_command, "Networks side by side: cost, accuracy, speed"},
+    OwnCommand{"coco-eval", coco_eval_command, "A detector's results by COCO's own measure"},
+};
 
 ExitCode main(int argc, char** argv) {
-  const std::string_view command = argc > 1 ? argv[1] : "";
-  if (command == "train") return run_command([&] { return train_command(argc - 1, argv + 1); });
-  if (command == "eval") return run_command([&] { return evaluate_command(argc - 1, argv + 1); });
-  if (command == "pack") return run_command([&] { return pack_command(argc - 1, argv + 1); });
-  if (command == "--help" || command == "-h") {
-    print(kHelp);
-    return kDone;
-  }
-  if (command == "--version") {
-    print("convnext-train " CONVNEXT_VERSION "\n");
-    return kDone;
-  }
-  report(command.empty() ? "a command is missing (see convnext-train --help)"
-                         : fmt::format("there is no command '{}' here (see convnext-train --help)", command));
-  return kWrongUsage;
+  const std::string_view name = argc > 1 ? argv[1] : "";
+  const auto own = std::ranges::find(kOwnCommands, name, &OwnCommand::name);
+  if (own != kOwnCommands.end()) return run_command([&] { return own->run(argc - 1, argv + 1); });
+
+  CLI::App program{"What needs libtorch: training, and networks of every family.", "convnext-train"};
+  program.set_version_flag("--version", "convnext-train " CONVNEXT_VERSION);
+  program.require_subcommand(1);
+  program.footer(
+      "Each command has its own --help, with an example. Those that `convnext` has too run the network by libtorch: a "
+      "ConvNeXt to compare with the engine, all others because the engine does not run them.");
+  // For the list of commands; they are chosen above.
+  for (const OwnCommand& command : kOwnCommands) program.add_subcommand(std::string(command.name), command.description);
+  Command chosen;
+  add_init(program, chosen);
+  add_verify(program, chosen);
+  add_convert(program, chosen);
+  add_classify(program, chosen);
+  add_embed(program, chosen);
+  add_eval(program, chosen);
+  add_run(program, chosen);
+  add_bench(program, chosen);
+  return run_command([&] {
+    require_known_command(program, argc, argv);
+    return parse_command_line(program, argc, argv) ? chosen() : kDone;
+  });
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ struct Subject : NetworkSource {
   int resolution = 0;
   NetworkCost cost;
 
-  const ConvNextConfig& network() const { return std::get<ConvNextConfig>(card.network); }
+  // Null for another family.
+  const ConvNextConfig* convnext() const { return std::get_if<ConvNextConfig>(&card.network); }
   std::uint64_t weight_bytes() const {
     return checkpoint ? checkpoint->weights.bytes() : static_cast<std::uint64_t>(cost.params) * sizeof(float);
   }
@@ -56,18 +57,8 @@ std::vector<const PublishedWeights*> weights_of(const Subject& subject) {
   return result;
 }
 
-Json to_json(const Subject& subject) {
-  const NetworkCost& cost = subject.cost;
-  const ConvNextConfig& network = subject.network();
-  Json json = {{"name", subject.entry->name},
-               {"family", name_of(subject.entry->family)},
-               {"params", cost.params},
-               {"gmac", cost.gmac},
-               {"gmac_with_norms", cost.gmac_with_norms},
-               {"resolution", subject.resolution},
-               {"classes", network.classes},
-               {"input_channels", network.input_channels},
-               {"depths", network.depths},
+Json to_json(const ConvNextConfig& network) {
+  Json json = {{"depths", network.depths},
                {"dims", network.dims},
                {"kernel_sizes", network.kernel_sizes},
                {"stem", name_of(network.stem)},
@@ -79,6 +70,22 @@ Json to_json(const Subject& subject) {
                {"grn", network.grn},
                {"head", name_of(network.head)}};
   if (network.stem == Stem::kPatch) json["patch_size"] = network.patch_size;
+  return json;
+}
+
+Json to_json(const Subject& subject) {
+  const NetworkCost& cost = subject.cost;
+  const NetworkConfig& network = subject.card.network;
+  Json json = {{"name", subject.entry->name},
+               {"family", name_of(subject.entry->family)},
+               {"params", cost.params},
+               {"gmac", cost.gmac},
+               {"gmac_with_norms", cost.gmac_with_norms}};
+  if (cost.gmac_attention > 0) json["gmac_attention"] = cost.gmac_attention;
+  json.update({{"resolution", subject.resolution},
+               {"classes", class_count(network)},
+               {"input_channels", input_channels(network)}});
+  json.update(subject.convnext() ? to_json(*subject.convnext()) : Json::parse(network_to_json(network)));
   Json stages = Json::array();
   for (const StageCost& stage : cost.stages) {
     stages.push_back({{"depth", stage.depth},
@@ -125,9 +132,20 @@ std::string network_line(const ConvNextConfig& network) {
   return line;
 }
 
+// Of another family: what the table below it does not show, as in a card.
+std::string network_line(const NetworkConfig& network) {
+  std::vector<std::string> values;
+  const Json fields = Json::parse(network_to_json(network));
+  for (const auto& [key, value] : fields.items()) {
+    if (key == "depths" || key == "dims" || key == "classes" || key == "input_channels") continue;
+    values.push_back(fmt::format("{} {}", key, card_value_text(value.dump())));
+  }
+  return fmt::format("{}", fmt::join(values, ", "));
+}
+
 void print_subject(const Subject& subject) {
   const NetworkCost& cost = subject.cost;
-  const ConvNextConfig& network = subject.network();
+  const NetworkConfig& network = subject.card.network;
   const Preprocessing& preprocessing = subject.card.preprocessing;
   const auto fact = [](std::string_view title, const std::string& text) {
     print(fmt::format("{} {}\n", faint(fmt::format("{:<12}", title)), text));
@@ -135,14 +153,16 @@ void print_subject(const Subject& subject) {
   print(fmt::format("{}\n", strong(subject.entry->name)));
   if (subject.checkpoint) fact("file", subject.checkpoint->path.string());
   fact("family", std::string(name_of(subject.entry->family)));
-  fact("network", network_line(network));
-  fact("input", fmt::format("{} x {} x {}", network.input_channels, subject.resolution, subject.resolution));
+  fact("network", subject.convnext() ? network_line(*subject.convnext()) : network_line(network));
+  fact("input", fmt::format("{} x {} x {}", input_channels(network), subject.resolution, subject.resolution));
   fact("pictures", fmt::format("{}, {} crop {}, mean {}, std {}", name_of(preprocessing.interpolation),
                                name_of(preprocessing.crop_mode), preprocessing.crop_fraction,
                                fmt::join(preprocessing.mean, " "), fmt::join(preprocessing.std, " ")));
   fact("parameters", format_count(cost.params));
   fact("weights", fmt::format("{} ({})", format_bytes(subject.weight_bytes()), subject.card.precision));
-  fact("operations", fmt::format("{:.3f} GMAC, {:.3f} with the norms", cost.gmac, cost.gmac_with_norms));
+  const std::string attention =
+      cost.gmac_attention > 0 ? fmt::format(", and {:.3f} in the products of attention", cost.gmac_attention) : "";
+  fact("operations", fmt::format("{:.3f} GMAC, {:.3f} with the norms{}", cost.gmac, cost.gmac_with_norms, attention));
   fact("activations", fmt::format("{} at the peak", format_bytes(cost.peak_activation_bytes)));
   if (subject.is_as_published() && subject.entry->top1) {
     fact("published", fmt::format("{} top-1 on ImageNet-1K ({})", format_percent(*subject.entry->top1),
@@ -166,7 +186,8 @@ void print_subject(const Subject& subject) {
                fmt::format("{}x{}", stage.height, stage.width), format_count(stage.params),
                fmt::format("{:.3f}", stage.gmac)});
   }
-  table.add({network.classes > 0 ? fmt::format("head, {} classes", network.classes) : "head, no classifier", "", "", "",
+  const int classes = class_count(network);
+  table.add({classes > 0 ? fmt::format("head, {} classes", classes) : "head, no classifier", "", "", "",
              format_count(cost.head_params), fmt::format("{:.3f}", cost.head_gmac)});
   print("\n" + table.text());
 

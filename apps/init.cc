@@ -5,6 +5,7 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/thread_pool.h"
 #include "engine/verify.h"
@@ -38,10 +39,11 @@ ExitCode init(const InitOptions& options) {
   if (options.resolution) card.preprocessing.resolution = *options.resolution;
   card.training = nlohmann::ordered_json({{"weights", options.weights}, {"seed", options.seed}}).dump();
 
+  const std::unique_ptr<Backend> backend = program_backend(card);
   const WeightStore weights = options.weights == kFormula ? formula_weights(card.network, options.seed)
                                                           : random_weights(card.network, options.seed);
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
-  card.check = make_check_vector(card, weights, &pool);
+  card.check = make_check_vector(card, weights, *backend, &pool);
   write_checkpoint(options.output, card, weights);
 
   if (options.json) {

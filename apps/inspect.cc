@@ -30,11 +30,8 @@ struct CardValue {
 };
 
 // The values of a card as a person reads them.
-std::vector<CardValue> values_of(const Card& card) {
-  const auto& network = std::get<ConvNextConfig>(card.network);
-  const Preprocessing& preprocessing = card.preprocessing;
-  std::vector<CardValue> values = {{"architecture", card.architecture},
-                                   {"depths", fmt::format("{}", fmt::join(network.depths, ","))},
+std::vector<CardValue> values_of(const ConvNextConfig& network) {
+  std::vector<CardValue> values = {{"depths", fmt::format("{}", fmt::join(network.depths, ","))},
                                    {"dims", fmt::format("{}", fmt::join(network.dims, ","))},
                                    {"kernel_sizes", fmt::format("{}", fmt::join(network.kernel_sizes, ","))},
                                    {"stem", std::string(name_of(network.stem))}};
@@ -47,8 +44,25 @@ std::vector<CardValue> values_of(const Card& card) {
                                {"grn", network.grn ? "yes" : "no"},
                                {"head", std::string(name_of(network.head))},
                                {"classes", fmt::format("{}", network.classes)},
-                               {"input_channels", fmt::format("{}", network.input_channels)},
-                               {"resolution", fmt::format("{}", preprocessing.resolution)},
+                               {"input_channels", fmt::format("{}", network.input_channels)}});
+  return values;
+}
+
+std::vector<CardValue> values_of(const NetworkConfig& network) {
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&network)) return values_of(*convnext);
+  std::vector<CardValue> values;
+  const Json fields = Json::parse(network_to_json(network));
+  for (const auto& [key, value] : fields.items()) {
+    values.push_back({key, card_value_text(value.dump())});
+  }
+  return values;
+}
+
+std::vector<CardValue> values_of(const Card& card) {
+  const Preprocessing& preprocessing = card.preprocessing;
+  std::vector<CardValue> values = {{"architecture", card.architecture}};
+  for (CardValue& value : values_of(card.network)) values.push_back(std::move(value));
+  values.insert(values.end(), {{"resolution", fmt::format("{}", preprocessing.resolution)},
                                {"mean", fmt::format("{}", fmt::join(preprocessing.mean, " "))},
                                {"std", fmt::format("{}", fmt::join(preprocessing.std, " "))},
                                {"interpolation", std::string(name_of(preprocessing.interpolation))},

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <fnmatch.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -18,6 +20,7 @@ namespace {
 
 struct ListOptions {
   std::string filter;
+  std::string family;
   bool published = false;
   bool markdown = false;
   bool json = false;
@@ -27,6 +30,27 @@ struct ListOptions {
 bool matches(const std::string& name, const std::string& filter) {
   if (filter.find_first_of("*?[") != std::string::npos) return ::fnmatch(filter.c_str(), name.c_str(), 0) == 0;
   return name.find(filter) != std::string::npos;
+}
+
+bool is_listed(const ListOptions& options, const std::string& name, Family family) {
+  return matches(name, options.filter) && (options.family.empty() || options.family == name_of(family));
+}
+
+// For the end of an error: "'tiny' in the family swin".
+std::string wanted(const ListOptions& options) {
+  return options.family.empty() ? fmt::format("'{}'", options.filter)
+                                : fmt::format("'{}' in the family {}", options.filter, options.family);
+}
+
+// Why that is no family; empty when it is one. Asked only when the option is given: the registry is not for nothing.
+std::string family_problem(const std::string& family) {
+  std::vector<std::string_view> names;
+  for (const RegistryEntry& entry : registry()) {
+    const std::string_view name = name_of(entry.family);
+    if (name == family) return {};
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  return fmt::format("there is no family '{}': {}", family, fmt::join(names, ", "));
 }
 
 std::string top1_text(double percent) { return percent > 0 ? fmt::format("{:.2f}", percent) : ""; }
@@ -88,6 +112,18 @@ class MarkdownTables {
         return "Isotropic ConvNeXt";
       case Family::kDinov3ConvNext:
         return "DINOv3 and EUPE";
+      case Family::kResNet:
+        return "ResNet and ResNeXt";
+      case Family::kRegNet:
+        return "RegNet";
+      case Family::kEfficientNet:
+        return "EfficientNet and EfficientNetV2";
+      case Family::kVisionTransformer:
+        return "ViT and DeiT";
+      case Family::kSwin:
+        return "Swin";
+      case Family::kRoadmap:
+        return "From ResNet to ConvNeXt";
     }
     return "";
   }
@@ -126,7 +162,7 @@ ExitCode list_published(const ListOptions& options) {
   auto rows = nlohmann::ordered_json::array();
   MarkdownTables markdown;
   for (const PublishedWeights& weights : published_weights()) {
-    if (!matches(weights.name, options.filter)) continue;
+    if (!is_listed(options, weights.name, architecture(weights.architecture).family)) continue;
     const PublishedTop1& top1 = weights.top1;
     rows.push_back(to_json(weights));
     markdown.add(weights);
@@ -140,7 +176,7 @@ ExitCode list_published(const ListOptions& options) {
     print(options.markdown ? markdown.text() : table.text());
   }
   if (!rows.empty()) return kDone;
-  report(fmt::format("no published weights' name contains '{}'", options.filter));
+  report(fmt::format("no published weights' name contains {}", wanted(options)));
   return kFailed;
 }
 
@@ -150,7 +186,7 @@ ExitCode list(const ListOptions& options) {
   Table table({{"name"}, {"parameters", kRight}, {"GMAC", kRight}, {"pixels", kRight}, {"top-1", kRight}, {"weights"}});
   auto rows = nlohmann::ordered_json::array();
   for (const RegistryEntry& entry : registry()) {
-    if (!matches(entry.name, options.filter)) continue;
+    if (!is_listed(options, entry.name, entry.family)) continue;
     const int side = entry.preprocessing.resolution;
     const NetworkCost cost = count_cost(entry.network, side, side);
     nlohmann::ordered_json row = {{"name", entry.name},
@@ -160,6 +196,7 @@ ExitCode list(const ListOptions& options) {
                                   {"gmac_with_norms", cost.gmac_with_norms},
                                   {"resolution", side},
                                   {"classes", class_count(entry.network)}};
+    if (cost.gmac_attention > 0) row["gmac_attention"] = cost.gmac_attention;
     if (entry.top1) row["published_top1"] = *entry.top1;
     if (!entry.published_weights.empty()) row["published_weights"] = entry.published_weights;
     rows.push_back(std::move(row));
@@ -172,7 +209,7 @@ ExitCode list(const ListOptions& options) {
     print(table.text());
   }
   if (!rows.empty()) return kDone;
-  report(fmt::format("no network's name contains '{}'", options.filter));
+  report(fmt::format("no network's name contains {}", wanted(options)));
   return kFailed;
 }
 
@@ -182,6 +219,9 @@ void add_list(CLI::App& program, Command& chosen) {
   auto options = std::make_shared<ListOptions>();
   CLI::App* command = program.add_subcommand("list", "List the networks that have a name");
   command->add_option("FILTER", options->filter, "A part of the name, or a pattern: 'convnextv2_*'");
+  command->add_option("--family", options->family, "Only of this family: convnext, convnextv2, resnet, swin, ...")
+      ->check(family_problem)
+      ->type_name("FAMILY");
   CLI::Option* published =
       command->add_flag("--published", options->published, "List the weights that have been published instead");
   CLI::Option* markdown =

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/error.h"
 #include "engine/installed_models.h"
+#include "engine/model_loading.h"
 #include "model/class_matching.h"
 
 namespace convnext::apps {
@@ -327,11 +329,10 @@ void require_cpu(const DeviceOptions& options) {
 
 Model load_model(const ModelOptions& options, const DeviceOptions& device) {
   require_cpu(device);
-  if (!options.architecture.empty()) architecture_named(options.architecture);
-  const fs::path file = model_file(model_or_shipped(options));
-  return Model::load(
-      file,
-      {.architecture = options.architecture, .precision = device.precision, .threads = device.threads, .log = report});
+  Checkpoint checkpoint = read_model(model_file(model_or_shipped(options)), options.architecture);
+  const std::unique_ptr<Backend> backend = program_backend(checkpoint.card);
+  return ModelLoading::load(std::move(checkpoint), *backend,
+                            {.precision = device.precision, .threads = device.threads, .log = report});
 }
 
 void require_classifier(const Model& model) {

@@ -21,6 +21,13 @@ ExitCode with_output_written(ExitCode code) {
 
 }  // namespace
 
+void require_known_command(CLI::App& parser, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  const auto is_named = [argv](const CLI::App* command) { return command->get_name() == argv[1]; };
+  if (!parser.get_subcommands(is_named).empty()) return;
+  throw UsageError(fmt::format("there is no command '{0}' (see {1} --help)", argv[1], parser.get_name()));
+}
+
 bool parse_command_line(CLI::App& parser, int argc, char** argv) {
   try {
     parser.parse(argc, argv);

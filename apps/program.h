@@ -13,6 +13,10 @@ namespace convnext::apps {
 
 using Command = std::function<ExitCode()>;
 
+// Throws UsageError when the line begins with a word that is no command of `parser`: CLI11 would only say that one is
+// required.
+void require_known_command(CLI::App& parser, int argc, char** argv);
+
 // False when the line only asked for help or the version, which then has been printed. Throws UsageError.
 bool parse_command_line(CLI::App& parser, int argc, char** argv);
 

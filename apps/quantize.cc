@@ -183,6 +183,11 @@ ExitCode quantize(const QuantizeOptions& options) {
         fmt::format("'{}' would be a PyTorch file, which holds no card: write safetensors", options.output));
   }
   Checkpoint checkpoint = read_model(model_file(options.model.model), options.model.architecture);
+  if (!std::holds_alternative<ConvNextConfig>(checkpoint.card.network)) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("'{}' is a {}: 8-bit integers are the engine's, which runs ConvNeXt",
+                            checkpoint.path.string(), checkpoint.card.architecture));
+  }
   if (checkpoint.card.precision == kInt8Precision) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("'{}' holds 8-bit integers already: quantize the model it was made from",

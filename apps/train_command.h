@@ -1,4 +1,4 @@
-// The commands of `convnext-train`, each with a parser of its own: a recipe file belongs to one command.
+// The commands that `convnext-train` alone has, each with a parser of its own: a recipe file belongs to one command.
 #pragma once
 
 #include "apps/exit_code.h"
@@ -7,7 +7,9 @@ namespace convnext::apps {
 
 // `argv[0]` is the command's name. Throw UsageError or Error.
 ExitCode train_command(int argc, char** argv);
-ExitCode evaluate_command(int argc, char** argv);
 ExitCode pack_command(int argc, char** argv);
+ExitCode roadmap_command(int argc, char** argv);
+ExitCode compare_command(int argc, char** argv);
+ExitCode coco_eval_command(int argc, char** argv);
 
 }  // namespace convnext::apps

@@ -23,8 +23,7 @@ constexpr std::array<std::string_view, 7> kCommands = {"train",  "pack",      "r
 
 bool is_training_command(std::string_view command) { return std::ranges::find(kCommands, command) != kCommands.end(); }
 
-ExitCode hand_over_to_training_program(char** argv) {
-  const std::string command = argv[1];
+ExitCode hand_over_to_training_program(char** argv, std::string_view what) {
   std::string beside = (program_folder() / kProgram).string();
   argv[0] = beside.data();
   ::execv(beside.c_str(), argv);
@@ -34,13 +33,13 @@ ExitCode hand_over_to_training_program(char** argv) {
   ::execvp(kProgram, argv);
   const int error = error_beside == ENOENT ? errno : error_beside;
   if (error != ENOENT) {
-    report(fmt::format("cannot start {}, which does '{}': {}", kProgram, command, std::strerror(error)));
+    report(fmt::format("{} by the program {}, which cannot be started: {}", what, kProgram, std::strerror(error)));
     return kNotInstalled;
   }
   report(
-      fmt::format("'{}' is done by the program {}, which is neither in '{}' nor in PATH: build it with `make`, or "
-                  "with CMake and -DCONVNEXT_TRAIN=ON, and install it beside this program",
-                  command, kProgram, program_folder().string()));
+      fmt::format("{} by the program {}, which is neither in '{}' nor in PATH: build it with `make`, or with CMake and "
+                  "-DCONVNEXT_TRAIN=ON, and install it beside this program",
+                  what, kProgram, program_folder().string()));
   return kNotInstalled;
 }
 

@@ -8,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/error.h"
 #include "convnext/thread_pool.h"
@@ -29,8 +30,9 @@ ExitCode verify(const VerifyOptions& options) {
                             "check vector",
                             checkpoint.path.string()));
   }
+  const std::unique_ptr<Backend> backend = program_backend(checkpoint.card);
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
-  const Verification result = convnext::verify(checkpoint, &pool);
+  const Verification result = convnext::verify(checkpoint, *backend, &pool);
   if (options.json) {
     nlohmann::ordered_json json = {{"file", checkpoint.path.string()},
                                    {"architecture", checkpoint.card.architecture},

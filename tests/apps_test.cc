@@ -7,6 +7,7 @@
 
 #include "child_process.h"
 #include "convnext/model.h"
+#include "core/progress.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
 #include "pictures.h"
@@ -93,7 +94,7 @@ TEST_F(Apps, HelpListsTheCommandsAndNoneThatIsNotThere) {
     EXPECT_EQ(own.exit_code, 0);
     EXPECT_THAT(own.out, HasSubstr(std::string("Example: convnext ") + command)) << command;
   }
-  for (const char* later : {"serve", "explain", "roadmap", "segment"}) {
+  for (const char* later : {"serve", "explain", "segment"}) {
     EXPECT_THAT(help.out, Not(HasSubstr(later)));
   }
 }
@@ -132,9 +133,63 @@ TEST_F(Apps, ListGivesEveryNetworkAndFilters) {
   EXPECT_EQ(isotropic.size(), 3u);
   EXPECT_EQ(run_json({"list", "convnextv2_*"}).size(), 9u);
   EXPECT_THAT(run({"list", "convnext_tiny"}).out, AllOf(HasSubstr("28,589,128"), HasSubstr("4.456")));
-  const ChildResult none = run({"list", "resnet"});
+  const ChildResult none = run({"list", "alexnet"});
   EXPECT_EQ(none.exit_code, 1);
-  EXPECT_THAT(none.err, HasSubstr("resnet"));
+  EXPECT_THAT(none.err, HasSubstr("alexnet"));
+
+  std::size_t listed = 0;
+  for (const char* family : {"convnext", "convnextv2", "convnext_isotropic", "dinov3_convnext", "resnet", "regnet",
+                             "efficientnet", "vision_transformer", "swin", "roadmap"}) {
+    const json rows = run_json({"list", "--family", family});
+    for (const json& row : rows) EXPECT_EQ(row["family"], family);
+    listed += rows.size();
+  }
+  EXPECT_EQ(listed, registry().size());
+  EXPECT_EQ(run_json({"list", "tiny", "--family", "swin"}).size(), 1u);
+  EXPECT_THAT(run({"list", "atto", "--family", "swin"}).err, HasSubstr("family swin"));
+  expect_failure({"list", "--family", "mlp"}, 2, {"mlp", "vision_transformer"});
+  for (const json& row : run_json({"list", "--published", "--family", "swin"})) {
+    EXPECT_THAT(row["name"].get<std::string>(), HasSubstr("swin_"));
+  }
+}
+
+// The counts are those of other tests; here they are where one looks for them.
+TEST_F(Apps, InfoOfTheOtherFamilies) {
+  struct Expected {
+    const char* name;
+    std::int64_t params;
+    std::vector<const char*> own_fields;
+    std::size_t stages;
+    bool has_attention;
+  };
+  const Expected networks[] = {
+      {"resnet50", 25'557'032, {"depths", "dims", "stem", "block", "groups", "norm"}, 4, false},
+      {"regnety_040", 20'646'656, {"depths", "dims", "group_width", "se_ratio"}, 4, false},
+      {"efficientnet_b0", 5'288'548, {"blocks", "kernel_sizes", "same_padding", "norm_eps"}, 7, false},
+      {"deit_small_patch16_224", 22'050'664, {"depth", "dim", "heads", "grid_height", "distilled"}, 1, true},
+      {"swin_tiny_patch4_window7_224", 28'288'354, {"depths", "dims", "heads", "window"}, 4, true}};
+  for (const Expected& network : networks) {
+    SCOPED_TRACE(network.name);
+    const json info = run_json({"info", network.name});
+    EXPECT_EQ(info["params"], network.params);
+    for (const char* field : network.own_fields) EXPECT_TRUE(info.contains(field)) << field;
+    for (const char* field : {"layer_scale", "grn", "head_norm_eps"}) EXPECT_FALSE(info.contains(field)) << field;
+    for (const char* field :
+         {"gmac", "gmac_with_norms", "resolution", "classes", "input_channels", "head_params", "head_gmac",
+          "weight_bytes", "peak_activation_bytes", "preprocessing", "published_top1"}) {
+      EXPECT_TRUE(info.contains(field)) << field;
+    }
+    EXPECT_EQ(info["stages"].size(), network.stages);
+    EXPECT_EQ(info.contains("gmac_attention"), network.has_attention);
+    EXPECT_EQ(info["weight_bytes"], 4 * info["params"].get<std::int64_t>());
+    EXPECT_EQ(info["published_top1"], *architecture(network.name).top1);
+    const std::string text = run({"info", network.name}).out;
+    EXPECT_THAT(text, AllOf(HasSubstr(format_count(network.params)), HasSubstr("head, 1000 classes")));
+    EXPECT_EQ(text.find("products of attention") != std::string::npos, network.has_attention);
+  }
+  EXPECT_EQ(run_json({"info", "resnet50", "--classes", "10"})["params"], 25'557'032 - 990 * 2049);
+  EXPECT_EQ(run_json({"info", "resnet50", "--depths", "1,1,1,1"})["depths"], json({1, 1, 1, 1}));
+  expect_failure({"info", "swin_tiny_patch4_window7_224", "--kernel-size", "5"}, 2, {"kernel"});
 }
 
 TEST_F(Apps, InfoOfARegisteredName) {
@@ -683,6 +738,72 @@ TEST_F(HandOver, WithoutATrainerItIsSaidHowToGetIt) {
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_THAT(result.err, AllOf(HasSubstr("'train'"), HasSubstr("convnext-train"), HasSubstr("CONVNEXT_TRAIN=ON")));
   EXPECT_THAT(result.out, IsEmpty());
+}
+
+// A model that the engine does not run, and the commands that would run it.
+class HandOverOfAModel : public HandOver {
+ protected:
+  void SetUp() override {
+    HandOver::SetUp();
+    Card card;
+    card.architecture = "resnet50";
+    card.network = with_overrides(
+        architecture("resnet50").network,
+        {.depths = std::vector{1, 1}, .dims = std::vector{8, 16}, .kernel_sizes = {}, .patch_size = {}, .classes = 4});
+    // Nobody computes it before the model is handed over.
+    card.check = {.width = 40, .height = 32, .seed = 1, .logits = {0, 0, 0, 0}};
+    write_checkpoint(folder_ / "resnet.safetensors", card, formula_weights(card.network, 1));
+    const std::string cat = picture("data/cat/1.png"), model = path("resnet.safetensors");
+    write_npy(folder_ / "x.npy", formula_input("x", {1, 3, 32, 32}, 1).view());
+    commands_ = {{"classify", cat, "--model", model},
+                 {"classify", cat, "--model", model, "--json"},
+                 {"embed", cat, "--model", model, "--output", path("f.npy")},
+                 {"eval", path("data"), "--model", model, "--json"},
+                 {"run", "--model", model, "--input", path("x.npy"), "--output", path("y.npy")},
+                 {"verify", model},
+                 {"bench", "--model", model, "--seconds", "0"},
+                 {"bench", "--model", "resnet50", "--json"},
+                 {"init", "resnet50", "--output", path("new.safetensors")},
+                 {"convert", model, path("converted.safetensors")}};
+  }
+  std::vector<std::vector<std::string>> commands_;
+};
+
+TEST_F(HandOverOfAModel, TheTrainerGetsTheSameArguments) {
+  write_trainer("bin", "handed over:");
+  for (const std::vector<std::string>& command : commands_) {
+    const ChildResult result = run(command);
+    std::string expected = "handed over:";
+    for (const std::string& argument : command) expected += " " + argument;
+    EXPECT_EQ(result.out, expected + "\n");
+    EXPECT_EQ(result.exit_code, 7);
+    EXPECT_THAT(result.err, IsEmpty());
+  }
+}
+
+TEST_F(HandOverOfAModel, WithoutATrainerItIsSaidBeforeAnythingIsWritten) {
+  for (const std::vector<std::string>& command : commands_) {
+    const std::size_t before = folder_.entries();
+    const ChildResult result = run(command, {{"PATH", path("elsewhere")}});
+    EXPECT_EQ(result.exit_code, 3) << command.front() << ": " << result.err;
+    EXPECT_THAT(result.err, AllOf(StartsWith("convnext: "), HasSubstr("'resnet50'"), HasSubstr("convnext-train"),
+                                  HasSubstr("CONVNEXT_TRAIN=ON")));
+    EXPECT_THAT(result.out, IsEmpty());
+    EXPECT_EQ(folder_.entries(), before) << "a file was left behind";
+  }
+}
+
+// What needs no network to run is the program's own for every family.
+TEST_F(HandOverOfAModel, FilesAreLookedAtWithoutATrainer) {
+  const std::string model = path("resnet.safetensors");
+  const std::map<std::string, std::string> environment = {{"PATH", path("elsewhere")}};
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"info", model},
+        {"inspect", model},
+        {"preprocess", path("data/cat/1.png"), "--model", model, "--output", path("p.npy")}}) {
+    const ChildResult result = run(command, environment);
+    EXPECT_EQ(result.exit_code, 0) << command.front() << ": " << result.err;
+  }
 }
 
 // Devices that are not there are never replaced silently.

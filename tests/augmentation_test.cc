@@ -115,7 +115,7 @@ class TimmsOperations : public testing::Test {
       const auto kind = static_cast<OperationKind>(cases[i].at("kind").get<int>());
       const bool increasing = cases[i].at("increasing");
       const bool backwards = cases[i].at("backwards").get<bool>() && has_direction(kind, increasing);
-      Operation operation{
+      PictureOperation operation{
           .kind = kind,
           .argument = argument_at(kind, cases[i].at("magnitude"), increasing, backwards),
           .filter = cases[i].at("filter") == "bicubic" ? AffineFilter::kBicubic : AffineFilter::kBilinear};
@@ -131,14 +131,14 @@ class TimmsOperations : public testing::Test {
 };
 
 TEST_F(TimmsOperations, GiveTimmsPixels) {
-  EXPECT_EQ(differing([](Operation&, Rgb&) {}), 0);
+  EXPECT_EQ(differing([](PictureOperation&, Rgb&) {}), 0);
 }
 
 TEST_F(TimmsOperations, AreToldApartFromWrongOnes) {
-  EXPECT_GE(differing([](Operation& it, Rgb&) { it.argument *= 1.1; }), 30);
-  EXPECT_GE(differing([](Operation& it, Rgb&) { it.argument = -it.argument; }), 30);
-  EXPECT_GE(differing([](Operation&, Rgb& fill) { fill[2] = 105; }), 16);
-  EXPECT_GE(differing([](Operation& it, Rgb&) { it.filter = AffineFilter::kNearest; }), 16);
+  EXPECT_GE(differing([](PictureOperation& it, Rgb&) { it.argument *= 1.1; }), 30);
+  EXPECT_GE(differing([](PictureOperation& it, Rgb&) { it.argument = -it.argument; }), 30);
+  EXPECT_GE(differing([](PictureOperation&, Rgb& fill) { fill[2] = 105; }), 16);
+  EXPECT_GE(differing([](PictureOperation& it, Rgb&) { it.filter = AffineFilter::kNearest; }), 16);
 }
 
 // A case's settings: the augmentation, the resolution in the preprocessing, and the key.
@@ -528,9 +528,9 @@ TEST(Erasing, NeverCoversAWholeSideAndLeavesOthersAlone) {
   EXPECT_EQ(values, std::vector<float>(3 * 8 * 8, 1.0f)) << "without a probability nothing is erased";
 }
 
-std::vector<Operation> many_operations(const RandAugment& policy, int pictures, std::uint64_t seed,
-                                       std::optional<Interpolation> interpolation = Interpolation::kBicubic) {
-  std::vector<Operation> all;
+std::vector<PictureOperation> many_operations(const RandAugment& policy, int pictures, std::uint64_t seed,
+                                              std::optional<Interpolation> interpolation = Interpolation::kBicubic) {
+  std::vector<PictureOperation> all;
   KeyedRandom random({seed});
   for (int i = 0; i < pictures; ++i) {
     const auto operations = draw_operations(policy, interpolation, random);
@@ -546,7 +546,7 @@ TEST(RandAugment, DrawsEachOperationEquallyOftenAndDoesHalfOfThem) {
     const auto operations = many_operations(*parse_rand_augment(text), kPictures, 10);
     expect_frequency(static_cast<int>(operations.size()), kPictures * drawn, probability);
     std::vector<int> counts(kOperationKinds);
-    for (const Operation& operation : operations) ++counts[static_cast<std::size_t>(operation.kind)];
+    for (const PictureOperation& operation : operations) ++counts[static_cast<std::size_t>(operation.kind)];
     EXPECT_LT(chi_squared(counts), 36.12) << text;  // 14 degrees of freedom
   }
 }
@@ -562,9 +562,9 @@ TEST(RandAugment, DrawsWithReplacement) {
   expect_frequency(equal, 15000, 1.0 / 15);
 }
 
-std::vector<double> arguments_of(const std::vector<Operation>& operations, OperationKind kind) {
+std::vector<double> arguments_of(const std::vector<PictureOperation>& operations, OperationKind kind) {
   std::vector<double> arguments;
-  for (const Operation& operation : operations) {
+  for (const PictureOperation& operation : operations) {
     if (operation.kind == kind) arguments.push_back(operation.argument);
   }
   return arguments;
@@ -610,7 +610,7 @@ TEST(RandAugment, GoesBothWaysEquallyOften) {
 TEST(RandAugment, DrawsItsFilterWhereNoneIsGiven) {
   const auto bilinear_rotations = [](std::optional<Interpolation> interpolation) {
     int bilinear = 0, all = 0;
-    for (const Operation& operation : many_operations({.probability = 1}, 10000, 14, interpolation)) {
+    for (const PictureOperation& operation : many_operations({.probability = 1}, 10000, 14, interpolation)) {
       if (operation.kind != OperationKind::kRotate && operation.kind != OperationKind::kShearY) continue;
       bilinear += operation.filter == AffineFilter::kBilinear;
       ++all;
@@ -632,7 +632,7 @@ TEST(ColorJitter, HasUniformFactorsInEveryOrder) {
   std::map<OperationKind, std::vector<double>> factors;
   for (int i = 0; i < 12000; ++i) {
     std::vector<OperationKind> order;
-    for (const Operation& operation : draw_color_jitter(0.4, random)) {
+    for (const PictureOperation& operation : draw_color_jitter(0.4, random)) {
       order.push_back(operation.kind);
       factors[operation.kind].push_back(operation.argument);
     }

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
+#include <string_view>
 
 #include "convnext/error.h"
 #include "io/file.h"
+#include "plot/axis.h"
 #include "plot/gnuplot.h"
 
 namespace convnext {
@@ -21,94 +21,15 @@ constexpr double kMostXTicks = 11, kYTickDistance = 30;
 constexpr int kFont = 14, kTitleFont = 17;
 constexpr double kLetter = 8.3, kTitleLetter = 10.0, kNameLine = 18, kNameGap = 10;
 constexpr std::size_t kLongestName = 32;
-constexpr std::size_t kFewPoints = 40;  // up to here each point is marked, so that a line of one is seen
+constexpr std::size_t kFewPoints = 40;     // up to here each point is marked, so that a line of one is seen
+constexpr std::size_t kColoursInTurn = 6;  // of lines that name none
 
-constexpr std::array<const char*, 6> kColours = {"#1f5fa8", "#d9690a", "#6b6b6b", "#2a8a57", "#7a4fa3", "#b3261e"};
-
-struct Range {
-  double low = std::numeric_limits<double>::infinity();
-  double high = -std::numeric_limits<double>::infinity();
-
-  void include(double value) {
-    low = std::min(low, value);
-    high = std::max(high, value);
-  }
-  // Where `value` lies, from 0 to 1.
-  double place(double value, bool log) const {
-    return log ? std::log(value / low) / std::log(high / low) : (value - low) / (high - low);
-  }
-};
-
-// Room around the values: `part` of their range on both sides, and something where they are all nearly the same.
-Range widened(Range range, double part, bool log) {
-  constexpr double kNearlyTheSame = 1e-9;
-  if (log) {
-    const double decades = std::log10(range.high) - std::log10(range.low);
-    const double ratio = std::pow(10, decades > kNearlyTheSame ? part * decades : 0.3);
-    return {range.low / ratio, range.high * ratio};
-  }
-  const double span = range.high - range.low, largest = std::max(std::fabs(range.low), std::fabs(range.high));
-  const double room = span > kNearlyTheSame * largest ? part * span : std::max(0.5 * largest, 0.5);
-  return {range.low - room, range.high + room};
-}
-
-// False for NaN too.
-bool drawable(double value, bool log) {
-  constexpr double kLargest = 1e100;  // so that no range of them overflows
-  return std::fabs(value) <= kLargest && (!log || value >= 1 / kLargest);
-}
-
-std::vector<Point> drawable(const std::vector<Point>& points, bool log_x, bool log_y) {
+std::vector<Point> drawable_points(const std::vector<Point>& points, bool log_x, bool log_y) {
   std::vector<Point> kept;
   for (const Point& point : points) {
     if (drawable(point.x, log_x) && drawable(point.y, log_y)) kept.push_back(point);
   }
   return kept;
-}
-
-// At most `letters` letters of UTF-8, the last a "…" where some are missing.
-std::string cut_short(const std::string& text, std::size_t letters) {
-  std::size_t count = 0, end_of_kept = text.size();
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool begins_letter = (static_cast<unsigned char>(text[i]) & 0xc0) != 0x80;
-    if (begins_letter && ++count == letters) end_of_kept = i;
-  }
-  return count > letters ? text.substr(0, end_of_kept) + "…" : text;
-}
-
-std::size_t letters(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-// At most about `most` round numbers within the range: multiples of 1, 2 or 5 times a power of ten, or on a logarithmic
-// axis these numbers themselves, as far as they are not too many.
-std::vector<double> ticks(const Range& range, double most, bool log, bool whole) {
-  std::vector<double> values;
-  if (log) {
-    const double decades = std::log10(range.high) - std::log10(range.low);
-    const int every = std::max(1, static_cast<int>(std::ceil(decades / most)));  // decades between ticks
-    const bool between = decades * 3 <= most;
-    for (double power = every * std::floor(std::log10(range.low) / every); power <= std::log10(range.high);
-         power += every) {
-      for (const double factor : {1.0, 2.0, 5.0}) {
-        const double value = factor * std::pow(10, power);
-        if ((between || factor == 1.0) && value >= range.low && value <= range.high) values.push_back(value);
-      }
-    }
-    return values;
-  }
-  const double least = (range.high - range.low) / most;
-  const double power = std::pow(10, std::floor(std::log10(least)));
-  double step = 10 * power;
-  for (const double factor : {5.0, 2.0, 1.0}) {
-    if (factor * power >= least) step = factor * power;
-  }
-  if (whole) step = std::max(step, 1.0);
-  for (double i = std::ceil(range.low / step); i * step <= range.high; ++i) {
-    values.push_back(i * step + 0.0);  // + 0.0: no "-0"
-  }
-  return values;
 }
 
 // One chart in its place.
@@ -117,7 +38,7 @@ class Panel {
   Panel(const Chart& chart, bool log_x) : chart_(chart), log_x_(log_x) {
     Range y;
     for (const Series& series : chart.series) {
-      std::vector<Point> points = drawable(series.points, log_x, chart.log_y);
+      std::vector<Point> points = drawable_points(series.points, log_x, chart.log_y);
       if (points.empty()) continue;
       for (const Point& point : points) y.include(point.y);
       lines_.push_back({&series, std::move(points)});
@@ -170,31 +91,33 @@ class Panel {
                           1 - right_margin / kWidth);
     script += fmt::format("set tmargin at screen {:.6f}\nset bmargin at screen {:.6f}\n", from_bottom(field_top),
                           from_bottom(field_bottom));
-    script += axis('x', x_range, log_x_, ticks(x_range, kMostXTicks, log_x_, chart_.whole_x));
-    script += axis('y', y_range_, chart_.log_y, ticks(y_range_, field_height_ / kYTickDistance, chart_.log_y, false));
+    script += axis_script('x', x_range, log_x_, ticks(x_range, kMostXTicks, log_x_, chart_.whole_x));
+    script +=
+        axis_script('y', y_range_, chart_.log_y, ticks(y_range_, field_height_ / kYTickDistance, chart_.log_y, false));
     script += last ? "set format x '%h'\n" : "set format x ''\n";
 
     double text = top + kEdge;
     const auto fitting = [](double letter) { return static_cast<std::size_t>((kWidth - 2 * kEdge) / letter); };
     if (!chart_.title.empty()) {
-      script += label(cut_short(chart_.title, fitting(kTitleLetter)), kEdge / kWidth, from_bottom(text + kTitle / 2),
-                      fmt::format("left font ',{}' tc rgb '#111111'", kTitleFont));
+      script +=
+          label_script(cut_short(chart_.title, fitting(kTitleLetter)), kEdge / kWidth, from_bottom(text + kTitle / 2),
+                       fmt::format("left font ',{}' tc rgb '#111111'", kTitleFont));
       text += kTitle;
     }
     if (!chart_.y_label.empty()) {
-      script += label(cut_short(chart_.y_label, fitting(kLetter)), kEdge / kWidth, from_bottom(text + kYLabel / 2 - 3),
-                      "left tc rgb '#444444'");
+      script += label_script(cut_short(chart_.y_label, fitting(kLetter)), kEdge / kWidth,
+                             from_bottom(text + kYLabel / 2 - 3), "left tc rgb '#444444'");
     }
     if (last && !chart_.x_label.empty()) {
-      script +=
-          label(cut_short(chart_.x_label, fitting(kLetter)), (kLeft + (kWidth - right_margin - kLeft) / 2) / kWidth,
-                from_bottom(field_bottom + kXTicks + kXLabel / 2), "center tc rgb '#444444'");
+      script += label_script(cut_short(chart_.x_label, fitting(kLetter)),
+                             (kLeft + (kWidth - right_margin - kLeft) / 2) / kWidth,
+                             from_bottom(field_bottom + kXTicks + kXLabel / 2), "center tc rgb '#444444'");
     }
     const std::vector<double> heights = name_heights();
     for (std::size_t i = 0; i < lines_.size(); ++i) {
       if (lines_[i].series->name.empty()) continue;
-      script += label(cut_short(lines_[i].series->name, kLongestName), 1 - (right_margin - kNameGap) / kWidth,
-                      from_bottom(field_bottom - heights[i]), fmt::format("left tc rgb '{}'", colour(i)));
+      script += label_script(cut_short(lines_[i].series->name, kLongestName), 1 - (right_margin - kNameGap) / kWidth,
+                             from_bottom(field_bottom - heights[i]), fmt::format("left tc rgb '{}'", colour(i)));
     }
     return script + plot(index);
   }
@@ -205,20 +128,8 @@ class Panel {
     std::vector<Point> points;
   };
 
-  static std::string axis(char name, const Range& range, bool log, const std::vector<double>& ticks) {
-    return fmt::format("{0} logscale {1}\nset {1}range [{2:.9g}:{3:.9g}]\nset {1}tics ({4:.9g})\n",
-                       log ? "set" : "unset", name, range.low, range.high, fmt::join(ticks, ", "));
-  }
-
-  static std::string label(const std::string& text, double x, double y, const std::string& style) {
-    return fmt::format("set label {} at screen {:.6f}, screen {:.6f} noenhanced {}\n", gnuplot_string(text), x, y,
-                       style);
-  }
-
-  const char* colour(std::size_t line) const {
-    const std::size_t place =
-        lines_[line].series->colour ? static_cast<std::size_t>(*lines_[line].series->colour) : line % kColours.size();
-    return kColours[place];
+  std::string_view colour(std::size_t line) const {
+    return rgb_of(lines_[line].series->colour.value_or(static_cast<Colour>(line % kColoursInTurn)));
   }
 
   // Above the field's lower edge, a height for each line's name: beside its last point, or as near as it can be without
@@ -250,7 +161,7 @@ class Panel {
       const bool marked = lines_[i].points.size() <= kFewPoints;
       // Colours come round again after six lines; the next six are dashed.
       script += fmt::format("{}$p{}_{} using 1:2 with {} lw 2 dt {} lc rgb '{}' notitle", i > 0 ? ", " : "", index, i,
-                            marked ? "linespoints pt 7 ps 0.45" : "lines", i < kColours.size() ? 1 : 2, colour(i));
+                            marked ? "linespoints pt 7 ps 0.45" : "lines", i < kColoursInTurn ? 1 : 2, colour(i));
     }
     return script + "\n";
   }

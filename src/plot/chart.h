@@ -14,15 +14,14 @@
 #include <string>
 #include <vector>
 
+#include "plot/axis.h"
+
 namespace convnext {
 
 struct Point {
   double x = 0.0;
   double y = 0.0;
 };
-
-// The palette: told apart by colour-blind readers and in print.
-enum class Colour { kBlue, kOrange, kGrey, kGreen, kPurple, kRed };
 
 struct Series {
   std::string name{};              // empty: a line without a name

@@ -81,14 +81,14 @@ Image augment(Image image, const Augmentation& augmentation, const Preprocessing
   }
   if (is_mirrored(augmentation, key)) image = flip_horizontally(image);
 
-  std::vector<Operation> operations;
+  std::vector<PictureOperation> operations;
   if (augmentation.rand_augment) {
     operations = draw_operations(*augmentation.rand_augment, augmentation.interpolation, random);
   } else if (augmentation.color_jitter > 0) {
     operations = draw_color_jitter(augmentation.color_jitter, random);
   }
   const Rgb fill = fill_of(preprocessing.mean);
-  for (const Operation& operation : operations) image = apply(image, operation, fill);
+  for (const PictureOperation& operation : operations) image = apply(image, operation, fill);
   return image;
 }
 
@@ -131,9 +131,9 @@ Region draw_resized_crop(const ResizedCrop& ranges, int width, int height, Keyed
   return region;
 }
 
-std::vector<Operation> draw_color_jitter(double strength, KeyedRandom& random) {
+std::vector<PictureOperation> draw_color_jitter(double strength, KeyedRandom& random) {
   std::array<OperationKind, 3> kinds = {OperationKind::kBrightness, OperationKind::kContrast, OperationKind::kColor};
-  std::vector<Operation> operations;
+  std::vector<PictureOperation> operations;
   for (const OperationKind kind : kinds) {
     operations.push_back({.kind = kind, .argument = random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength)});
   }

@@ -79,6 +79,6 @@ Region draw_resized_crop(const ResizedCrop& ranges, int width, int height, Keyed
 
 // torchvision's ColorJitter.get_params: brightness, contrast and saturation in random order, each by a factor in
 // [max(0, 1 - strength), 1 + strength].
-std::vector<Operation> draw_color_jitter(double strength, KeyedRandom& random);
+std::vector<PictureOperation> draw_color_jitter(double strength, KeyedRandom& random);
 
 }  // namespace convnext

@@ -22,7 +22,7 @@ std::filesystem::path cuda_library() {
 
 torch::Device open_device(const std::string& name) {
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("cannot train on --device {}: {}", name, why));
+    throw Error(ErrorCode::kUnsupported, fmt::format("cannot use --device {}: {}", name, why));
   };
   if (name == "cpu") return torch::kCPU;
   if (name != "cuda" && !name.starts_with("cuda:")) refuse("it is neither cpu nor cuda nor cuda:N");

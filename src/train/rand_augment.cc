@@ -184,18 +184,18 @@ double argument_at(OperationKind kind, double magnitude, bool increasing, bool b
   throw std::logic_error("argument_at: not an OperationKind");
 }
 
-std::vector<Operation> draw_operations(const RandAugment& policy, std::optional<Interpolation> interpolation,
-                                       KeyedRandom& random) {
+std::vector<PictureOperation> draw_operations(const RandAugment& policy, std::optional<Interpolation> interpolation,
+                                              KeyedRandom& random) {
   std::vector<OperationKind> kinds;
   for (int i = 0; i < policy.operations; ++i) {
     kinds.push_back(static_cast<OperationKind>(random.below(static_cast<std::uint32_t>(kOperationKinds))));
   }
-  std::vector<Operation> operations;
+  std::vector<PictureOperation> operations;
   for (const OperationKind kind : kinds) {
     if (policy.probability < 1.0 && !random.chance(policy.probability)) continue;
     const double magnitude = draw_magnitude(policy, random);
     const bool backwards = has_direction(kind, policy.increasing) && !random.chance(0.5);
-    Operation operation{.kind = kind, .argument = argument_at(kind, magnitude, policy.increasing, backwards)};
+    PictureOperation operation{.kind = kind, .argument = argument_at(kind, magnitude, policy.increasing, backwards)};
     if (is_affine(kind)) {
       operation.filter = interpolation          ? filter_of(*interpolation)
                          : random.below(2) == 0 ? AffineFilter::kBilinear
@@ -206,7 +206,7 @@ std::vector<Operation> draw_operations(const RandAugment& policy, std::optional<
   return operations;
 }
 
-Image apply(const Image& image, const Operation& operation, Rgb fill) {
+Image apply(const Image& image, const PictureOperation& operation, Rgb fill) {
   const double argument = operation.argument;
   const auto moved = [&](const AffineMatrix& matrix) { return affine(image, matrix, operation.filter, fill); };
   switch (operation.kind) {

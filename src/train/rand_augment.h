@@ -2,7 +2,7 @@
 // each done with a probability, at a magnitude that all share.
 //
 //   const RandAugment policy = *parse_rand_augment("rand-m9-mstd0.5-inc1");
-//   for (const Operation& operation : draw_operations(policy, Interpolation::kBicubic, random)) {
+//   for (const PictureOperation& operation : draw_operations(policy, Interpolation::kBicubic, random)) {
 //     image = apply(image, operation, fill);
 //   }
 #pragma once
@@ -56,7 +56,7 @@ enum class OperationKind {
 };
 constexpr int kOperationKinds = 15;
 
-struct Operation {
+struct PictureOperation {
   OperationKind kind;
   // Degrees (kRotate), bits kept, threshold, amount added, factor of enhancement or shear, part of the side
   // (kTranslateX, kTranslateY); nothing for the first three.
@@ -72,11 +72,11 @@ double argument_at(OperationKind kind, double magnitude, bool increasing, bool b
 
 // What is done to one picture. `interpolation`: bilinear or bicubic; without, either is drawn for each operation.
 // Throws Error (kInvalidArgument) for the others, which Pillow's transform() does not have.
-std::vector<Operation> draw_operations(const RandAugment& policy, std::optional<Interpolation> interpolation,
-                                       KeyedRandom& random);
+std::vector<PictureOperation> draw_operations(const RandAugment& policy, std::optional<Interpolation> interpolation,
+                                              KeyedRandom& random);
 
 // `fill`: what comes in at the sides.
-Image apply(const Image& image, const Operation& operation, Rgb fill);
+Image apply(const Image& image, const PictureOperation& operation, Rgb fill);
 
 // The mean of the pictures as a colour, which is timm's fill.
 Rgb fill_of(const std::array<float, 3>& mean);

@@ -33,7 +33,10 @@ std::map<std::string, torch::Tensor> state_tensors(const RunParts& parts) {
   std::map<std::string, torch::Tensor> tensors;
   const auto add = [&](const std::string& prefix, const torch::nn::Module& network) {
     for (const auto& parameter : network.named_parameters()) tensors[prefix + parameter.key()] = parameter.value();
-    for (const auto& buffer : network.named_buffers()) tensors[prefix + buffer.key()] = buffer.value();
+    for (const auto& buffer : network.named_buffers()) {
+      // The others count batches or follow from the shape: nothing is computed from them.
+      if (buffer.value().is_floating_point()) tensors[prefix + buffer.key()] = buffer.value();
+    }
   };
   add("model.", parts.network);
   if (parts.average) add("average.", parts.average->network());

@@ -85,6 +85,7 @@ LoggedEpoch read_our_line(const LogLine& line, RunLog& log) {
   epoch.model_top1 = line.number("model", "top1");
   epoch.average_loss = line.number("average", "loss");
   epoch.average_top1 = line.number("average", "top1");
+  epoch.seconds = line.number("seconds");
   if (const auto batch = line.count("effective_batch")) log.effective_batch = batch;
   if (const auto parameters = line.count("parameters")) log.parameters = parameters;
   if (const auto steps = line.count("steps_an_epoch")) {

@@ -18,6 +18,7 @@ struct LoggedEpoch {
   std::optional<double> mean_lr;                 // of all steps: the authors'
   std::optional<double> model_loss, model_top1;  // on the pictures held out; top-1 in percent
   std::optional<double> average_loss, average_top1;
+  std::optional<double> seconds;  // of its steps: ours
 };
 
 // Members are empty where the log does not tell.

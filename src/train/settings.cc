@@ -37,10 +37,12 @@ void require(bool holds, std::string_view option, std::string_view expected) {
 void validate_network(const TrainSettings& s) {
   require(s.resolution >= 0 && s.resolution <= kMaxResolution, "--resolution", fmt::format("1 to {}", kMaxResolution));
   require(!s.overrides.classes, "--classes", "left out: the folders of the data are the classes");
+  require(s.width_divisor >= 1, "--width-divisor", "1 or more");
   require(!s.overrides.input_channels || *s.overrides.input_channels == 3, "--input-channels",
           "3: pictures are decoded to RGB");
-  require(s.init.empty() || s.overrides.empty(), "--init",
-          "given without --depths, --dims, --kernel-size and --patch-size: the file says what its network is");
+  require(s.init.empty() || (s.overrides.empty() && s.width_divisor == 1), "--init",
+          "given without --depths, --dims, --kernel-size, --patch-size and --width-divisor: the file says what its "
+          "network is");
   require(!s.crop_fraction || (*s.crop_fraction >= 0.01 && *s.crop_fraction <= 1), "--crop-fraction", "0.01 to 1");
   require(s.drop_path >= 0 && s.drop_path < 1, "--drop-path", "0 or more, and below 1");
   require(s.layer_scale_init > 0 && s.layer_scale_init < 1e3, "--layer-scale-init", "above 0");

@@ -21,15 +21,17 @@ enum class TrainPrecision { kFp32, kBf16 };
 
 struct TrainSettings {
   // Data and results
-  std::filesystem::path data;    // holds train, and val or test: a folder a class in each, or shards
-  std::filesystem::path output;  // the run folder
-  std::string data_note;         // which data this is, for the card
-  std::string license;           // of the model, for the card
-  double hold_out = 0.0;         // the part of train that is kept for validation where there is no val and no test
+  std::filesystem::path data;      // holds train, and val or test: a folder a class in each, or shards
+  std::filesystem::path held_out;  // holds val or test where `data` is not to; or is itself such a split
+  std::filesystem::path output;    // the run folder
+  std::string data_note;           // which data this is, for the card
+  std::string license;             // of the model, for the card
+  double hold_out = 0.0;           // the part of train that is kept for validation where there is no val and no test
 
   // Network
   std::string model = "convnext_tiny";
   NetworkOverrides overrides;             // the class count comes from the data
+  int width_divisor = 1;                  // of all channels of the registered network; before the overrides
   std::filesystem::path init;             // weights to begin from; empty: random ones
   int resolution = 0;                     // 0: the architecture's own, or that of `init`
   std::optional<double> crop_fraction{};  // of evaluation, and of the card; otherwise 1

@@ -17,6 +17,7 @@
 #include "kernels/isa.h"
 #include "model/checkpoint.h"
 #include "model/description.h"
+#include "nn/libtorch_backend.h"
 #include "plot/run_curves.h"
 #include "train/device.h"
 #include "train/evaluation.h"
@@ -81,6 +82,12 @@ std::string environment_change(const TrainEnvironment& before, const TrainEnviro
   return changes;
 }
 
+// Where the pictures lie that are held out; nothing where they can only be taken out of train.
+std::optional<Split> held_out_split(const TrainSettings& settings) {
+  if (settings.held_out.empty()) return find_held_out_split(settings.data);
+  return find_held_out_split(settings.held_out).value_or(Split{.folder = settings.held_out, .shards = {}});
+}
+
 class Trainer {
  public:
   Trainer(const TrainSettings& settings, const TrainCallbacks& callbacks)
@@ -139,7 +146,7 @@ void Trainer::open_data() {
   Dataset training = open_dataset(*train_split);
   std::optional<Dataset> held_out;
   std::string held_out_name;
-  if (const auto split = find_held_out_split(settings_.data)) {
+  if (const auto split = held_out_split(settings_)) {
     held_out = open_dataset(*split, training.classes);
     held_out_name = split->name();
   } else if (settings_.hold_out > 0) {
@@ -291,7 +298,7 @@ bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport&
   report.effective_batch = settings_.effective_batch();
   report.ema_decay = settings_.ema_decay;
   EpochLoader loader = loader_from(position);
-  learner_->network().train();
+  learner_->set_training();
   const std::int64_t first = position.steps_of_epoch;
   double waited = 0.0;
   const auto next = [&] {
@@ -311,7 +318,8 @@ bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport&
     tensorboard_->scalar("train/lr", position.steps, result.lr);
     if (result.gradient_norm > 0) tensorboard_->scalar("train/gradient_norm", position.steps, result.gradient_norm);
     if (callbacks_.step) {
-      callbacks_.step({report.epoch, position.steps_of_epoch, steps_an_epoch_, result.loss, result.lr});
+      callbacks_.step(
+          {report.epoch, position.steps_of_epoch, steps_an_epoch_, report.effective_batch, result.loss, result.lr});
     }
     const bool stop = callbacks_.should_stop && callbacks_.should_stop();
     const bool epoch_ends = position.steps_of_epoch == steps_an_epoch_;
@@ -385,7 +393,10 @@ void Trainer::write_model(const std::filesystem::path& path, const EpochReport& 
   }
   Card card = card_;
   card.training = training.dump();
-  card.check = make_check_vector(card, weights);
+  // By what will run it.
+  card.check = std::holds_alternative<ConvNextConfig>(card.network)
+                   ? make_check_vector(card, weights)
+                   : make_check_vector(card, weights, *make_libtorch_backend());
   write_checkpoint(path, card, weights);
 }
 
@@ -439,7 +450,7 @@ TrainPlan Trainer::plan() {
   EpochLoader loader = loader_from({});
   const Batch batch = loader.next().value();
   const auto same_batch = [&] { return batch; };
-  learner_->network().train();
+  learner_->set_training();
   learner_->step(same_batch, 0, *training_);
   const Clock::time_point start = Clock::now();
   int steps = 0;

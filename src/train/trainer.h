@@ -36,8 +36,9 @@ struct EpochReport {
 
 struct StepReport {
   int epoch = 0;
-  std::int64_t step = 0;   // within the epoch, 1 for the first
-  std::int64_t steps = 0;  // an epoch
+  std::int64_t step = 0;    // within the epoch, 1 for the first
+  std::int64_t steps = 0;   // an epoch
+  int effective_batch = 0;  // pictures a step
   double loss = 0.0;
   double lr = 0.0;
 };
