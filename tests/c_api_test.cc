@@ -73,7 +73,7 @@ class Files {
     const SafetensorsFile file = SafetensorsFile::open(model_);
     auto tensors = file.tensors();
     const Tensor count = Tensor::zeros({1}, DType::kI64);
-    tensors.emplace("num_batches_tracked", count.view());
+    tensors.emplace("decoder.weight", count.view());
     with_a_note_ = folder_ / "with_a_note.safetensors";
     write_safetensors(with_a_note_, tensors, file.metadata());
   }

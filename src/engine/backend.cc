@@ -28,7 +28,7 @@ OutputShapes output_shapes(const NetworkConfig& config, std::int64_t n, std::int
   if (const auto* network = std::get_if<ConvNextConfig>(&config)) {
     // Asked for with each picture: sizes alone, without the list of layers.
     const Geometry geometry = network_geometry(*network, height, width);
-    shapes.pooled = {n, pooled_channels(*network)};
+    shapes.pooled = {n, embedding_channels(*network)};
     for (std::size_t i = 0; i < network->dims.size(); ++i) {
       shapes.stages.push_back({n, network->dims[i], geometry.stages[i].height, geometry.stages[i].width});
     }

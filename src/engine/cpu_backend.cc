@@ -31,6 +31,7 @@
 #include "kernels/padding.h"
 #include "kernels/pool.h"
 #include "kernels/quantize.h"
+#include "model/description.h"
 
 namespace convnext {
 namespace {
@@ -676,7 +677,7 @@ void CpuExecutable::run_group(Pass& pass, const Geometry& geometry, const float*
     float* stage = place(outputs.stages[i], first, config.dims[i] * geometry.stages[i].pixels());
     if (stage != nullptr) pass.store_map(stage);
   }
-  const int features = pooled_channels(config);
+  const int features = embedding_channels(config);
   float* pooled = place(outputs.pooled, first, features);
   float* logits = network_.classifier ? place(outputs.logits, first, config.classes) : nullptr;
   if (pooled == nullptr && logits == nullptr) return;

@@ -12,6 +12,7 @@
 
 #include "engine/network.h"
 #include "kernels/padding.h"
+#include "model/description.h"
 
 namespace convnext {
 namespace {
@@ -146,7 +147,7 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
       network.head_hidden = packer.linear("head.pre_logits.fc", channels, config.head_hidden, packer.head_format());
     }
     if (config.classes > 0) {
-      network.classifier = packer.linear("head.fc", pooled_channels(config), config.classes, packer.head_format());
+      network.classifier = packer.linear("head.fc", embedding_channels(config), config.classes, packer.head_format());
     }
   });
   pieces.emplace_back([&] {

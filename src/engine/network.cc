@@ -123,8 +123,6 @@ Geometry network_geometry(const ConvNextConfig& config, std::int64_t height, std
   return geometry;
 }
 
-int pooled_channels(const ConvNextConfig& config) { return embedding_channels(config); }
-
 MapSize input_size(int channels, const ConstTensorView& input) {
   if (input.shape.size() != 4 || input.shape[0] < 0 || input.shape[1] != channels) {
     throw Error(ErrorCode::kMismatch, fmt::format("the input is {}, but this network takes (n, {}, height, width)",
@@ -155,7 +153,7 @@ std::int64_t check_views(const ConvNextConfig& config, const Geometry& geometry,
   const std::int64_t n = input.shape[0];
   check_input_data(input);
   check_output(outputs.logits, std::array<std::int64_t, 2>{n, config.classes}, "logits");
-  check_output(outputs.pooled, std::array<std::int64_t, 2>{n, pooled_channels(config)}, "pooled");
+  check_output(outputs.pooled, std::array<std::int64_t, 2>{n, embedding_channels(config)}, "pooled");
   check_stage_count(outputs, config.dims.size());
   for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
     const MapSize& size = geometry.stages[i];

@@ -47,9 +47,6 @@ struct Geometry {
 // Throws Error (kInvalidArgument) with the smallest size that works, when no pixel is left at the last stage.
 Geometry network_geometry(const ConvNextConfig& config, std::int64_t height, std::int64_t width);
 
-// Channels of the pooled features.
-int pooled_channels(const ConvNextConfig& config);
-
 // The ConvNeXt that a backend is to compile. Throws Error when it cannot: kUnsupported for another family,
 // kInvalidArgument for an impossible network, kMismatch for a tensor that is missing or has another shape.
 const ConvNextConfig& check_compile(const NetworkConfig& config, const WeightStore& weights);

@@ -19,6 +19,7 @@
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
+#include "model/description.h"
 
 namespace convnext {
 namespace {
@@ -208,7 +209,7 @@ void ReferenceExecutable::run(const ConstTensorView& input, const OutputViews& o
       std::copy(pooled.begin(), pooled.end(), outputs.pooled.values<float>().data() + n * pooled.size());
     }
     if (wants_logits) {
-      const Map logits = apply_linear(pooled_channels(config_), config_.classes, pooled, *classifier_);
+      const Map logits = apply_linear(embedding_channels(config_), config_.classes, pooled, *classifier_);
       std::copy(logits.begin(), logits.end(), outputs.logits.values<float>().data() + n * logits.size());
     }
   }

@@ -141,11 +141,13 @@ std::vector<MapShape> stage_maps(const NetworkConfig& config, std::int64_t heigh
   return maps;
 }
 
+int embedding_channels(const ConvNextConfig& config) {
+  return config.head == Head::kMlp ? config.head_hidden : config.dims.back();
+}
+
 int embedding_channels(const NetworkConfig& config) {
   // Asked for with each picture: without the list of layers.
-  if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) {
-    return convnext->head == Head::kMlp ? convnext->head_hidden : convnext->dims.back();
-  }
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) return embedding_channels(*convnext);
   const std::vector<LayerSpec> layers = layer_specs(config);
   const bool classifies = class_count(config) > 0;
   return classifies ? layers.back().in_channels : layers.back().out_channels;

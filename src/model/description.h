@@ -59,6 +59,7 @@ struct MapShape {
 std::vector<MapShape> stage_maps(const NetworkConfig& config, std::int64_t height, std::int64_t width);
 
 // Channels of what goes into the classifier.
+int embedding_channels(const ConvNextConfig& config);
 int embedding_channels(const NetworkConfig& config);
 
 // Throws as layer_costs().
