@@ -16,8 +16,7 @@
 #include "model/formula.h"
 #include "model/registry.h"
 #include "tests/expect_error.h"
-#include "tests/golden.h"
-#include "tests/tensor_compare.h"
+#include "tests/torch_tensors.h"
 #include "train/adamw.h"
 #include "train/gradient_clip.h"
 #include "train/loss.h"
@@ -58,12 +57,6 @@ std::vector<double> golden_numbers(const SafetensorsFile& file, const std::strin
   const Tensor tensor = golden_tensor(file, name);
   if (tensor.dtype() == DType::kF32) return {tensor.values<float>().begin(), tensor.values<float>().end()};
   return {tensor.values<double>().begin(), tensor.values<double>().end()};
-}
-
-torch::Tensor to_torch(const Tensor& values) {
-  torch::Tensor tensor = torch::empty(std::vector<std::int64_t>(values.shape().begin(), values.shape().end()));
-  std::copy_n(values.values<float>().data(), tensor.numel(), tensor.data_ptr<float>());
-  return tensor;
 }
 
 // What the curves are made of; tools/goldens/training.py describes it.

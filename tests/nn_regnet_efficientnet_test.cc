@@ -6,7 +6,6 @@
 #include <cstring>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "model/description.h"
@@ -14,65 +13,13 @@
 #include "model/registry.h"
 #include "nn/depthwise.h"
 #include "nn/network.h"
-#include "tests/golden.h"
-#include "tests/tensor_compare.h"
+#include "tests/torch_tensors.h"
 
 namespace convnext {
 namespace {
 
-constexpr std::string_view kFolder = "regnets_and_efficientnets";
-
-torch::Tensor to_torch(const Tensor& tensor) {
-  const std::vector<std::int64_t> sizes(tensor.shape().begin(), tensor.shape().end());
-  torch::Tensor copy = torch::empty(sizes, torch::kFloat32);
-  std::memcpy(copy.data_ptr<float>(), tensor.bytes().data(), tensor.bytes().size());
-  return copy;
-}
-
-Tensor from_torch(const torch::Tensor& tensor) {
-  const torch::Tensor contiguous = tensor.detach().to(torch::kFloat32).contiguous();
-  Tensor copy = Tensor::zeros({contiguous.sizes().begin(), contiguous.sizes().end()});
-  std::memcpy(copy.bytes().data(), contiguous.const_data_ptr<float>(), copy.bytes().size());
-  return copy;
-}
-
-torch::Tensor pictures(const Shape& shape, std::uint64_t seed) {
-  return to_torch(formula_input("input", shape, seed)).contiguous(torch::MemoryFormat::ChannelsLast);
-}
-
-std::map<std::string, Tensor> outputs_of(const NetworkConfig& config, const WeightStore& weights,
-                                         const torch::Tensor& x) {
-  const auto network = make_network(config);
-  load_weights(*network, weights);
-  network->eval();
-  torch::InferenceMode inference;
-  const NetworkOutputs outputs = network->forward(x);
-  std::map<std::string, Tensor> named;
-  named["logits"] = from_torch(outputs.logits);
-  named["pooled"] = from_torch(outputs.pooled);
-  for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
-    named[fmt::format("stages.{}", i)] = from_torch(outputs.stages[i]);
-  }
-  return named;
-}
-
-struct Reference {
-  Golden golden;
-  torch::Tensor input;
-};
-
-Reference open_reference(std::string_view kind) {
-  Golden golden = open_golden(fmt::format("{}/{}.safetensors", kFolder, kind));
-  const auto shape = nlohmann::json::parse(golden.file.metadata().at("input_shape")).get<Shape>();
-  torch::Tensor input = pictures(shape, golden.seed);
-  return {std::move(golden), std::move(input)};
-}
-
-// Whether every tensor of the golden is met.
-bool agrees(const Golden& golden, const std::map<std::string, Tensor>& outputs) {
-  return std::ranges::all_of(golden.file.tensors(), [&](const auto& tensor) {
-    return static_cast<bool>(tensors_close(outputs.at(tensor.first), golden_tensor(golden.file, tensor.first)));
-  });
+Golden open_reference(const std::string& kind) {
+  return open_golden("regnets_and_efficientnets/" + kind + ".safetensors");
 }
 
 const std::vector<std::string> kGoldens = {"efficientnet_b0",    "efficientnetv2_s",   "regnetx_040",
@@ -82,12 +29,11 @@ const std::vector<std::string> kGoldens = {"efficientnet_b0",    "efficientnetv2
 class RegNetOrEfficientNetGolden : public testing::TestWithParam<std::string> {};
 
 TEST_P(RegNetOrEfficientNetGolden, LogitsPooledAndEveryStageAreTimms) {
-  const auto [golden, input] = open_reference(GetParam());
-  const auto outputs = outputs_of(golden.config, formula_weights(golden.config, golden.seed), input);
+  const Golden golden = open_reference(GetParam());
+  const NamedOutputs outputs =
+      outputs_of(golden.config, formula_weights(golden.config, golden.seed), pictures_of(golden));
   EXPECT_EQ(outputs.size(), golden.file.tensors().size());
-  for (const auto& [name, view] : golden.file.tensors()) {
-    EXPECT_TRUE(tensors_close(outputs.at(name), golden_tensor(golden.file, name))) << name;
-  }
+  EXPECT_TRUE(agrees(outputs, golden));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RegNetOrEfficientNetGolden, testing::ValuesIn(kGoldens),
@@ -104,18 +50,19 @@ TEST(RegNetAndEfficientNetGoldens, TellWrongNetworksApart) {
   };
   for (const char* kind : {"efficientnet_b0", "tf_efficientnet_b0", "tf_efficientnet_b0_even", "efficientnetv2_s",
                            "tf_efficientnetv2_s"}) {
-    const auto [golden, input] = open_reference(kind);
+    const Golden golden = open_reference(kind);
+    const torch::Tensor input = pictures_of(golden);
     const WeightStore weights = formula_weights(golden.config, golden.seed);
     for (const auto& [name, change] : changes) {
       auto config = std::get<EfficientNetConfig>(golden.config);
       change(config);
-      EXPECT_FALSE(agrees(golden, outputs_of(config, weights, input))) << kind << " with another " << name;
+      EXPECT_FALSE(agrees(outputs_of(config, weights, input), golden)) << kind << " with another " << name;
     }
   }
-  const auto [golden, input] = open_reference("regnety_040");
+  const Golden golden = open_reference("regnety_040");
   auto config = std::get<RegNetConfig>(golden.config);
   config.se_ratio = 0;
-  EXPECT_FALSE(agrees(golden, outputs_of(config, formula_weights(golden.config, golden.seed), input)));
+  EXPECT_FALSE(agrees(outputs_of(config, formula_weights(golden.config, golden.seed), pictures_of(golden)), golden));
 }
 
 // One block a stage and two in the second keep the memory down.
@@ -143,7 +90,7 @@ TEST_P(RegisteredRegNetOrEfficientNet, TrainsEveryParameter) {
   }
 
   network->train();
-  const NetworkOutputs outputs = network->forward(pictures({2, 3, 65, 71}, 3));
+  const NetworkOutputs outputs = network->forward(formula_pictures({2, 3, 65, 71}, 3));
   EXPECT_EQ(outputs.logits.sizes(), (std::vector<std::int64_t>{2, 5}));
   EXPECT_EQ(outputs.pooled.sizes(), (std::vector<std::int64_t>{2, embedding_channels(config)}));
   const std::vector<MapShape> maps = stage_maps(config, 65, 71);
@@ -178,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Registry, RegisteredRegNetOrEfficientNet, testing::Valu
 TEST(RegNetAndEfficientNet, ComputeWithoutAClassifierAndOnGreyPictures) {
   for (const char* name : {"regnety_032", "tf_efficientnetv2_s"}) {
     NetworkConfig config = with_overrides(cut(architecture(name)), {.classes = 0, .input_channels = 1});
-    const auto outputs = outputs_of(config, formula_weights(config, 3), pictures({2, 1, 33, 40}, 3));
+    const auto outputs = outputs_of(config, formula_weights(config, 3), formula_pictures({2, 1, 33, 40}, 3));
     EXPECT_TRUE(tensors_close(outputs.at("logits"), outputs.at("pooled"))) << name;
     EXPECT_EQ(outputs.at("pooled").shape(), (Shape{2, embedding_channels(config)})) << name;
   }
@@ -195,7 +142,7 @@ TEST(RegNet, DropsTheBranchOfThePicturesThatTheKeySays) {
     mask = drop_path_mask(++key, last, rate, 2, torch::kFloat32).flatten();
   } while (mask[0].item<float>() != 0.0f || mask[1].item<float>() == 0.0f);
 
-  const torch::Tensor x = pictures({2, 3, 24, 20}, 1);
+  const torch::Tensor x = formula_pictures({2, 3, 24, 20}, 1);
   const auto network = make_network(config, rate), without_branch = make_network(config, rate);
   load_weights(*network, formula_weights(config, 1));
   load_weights(*without_branch, formula_weights(config, 1));
@@ -219,7 +166,7 @@ TEST(EfficientNet, NeverDropsABlockThatAddsNoShortcut) {
   load_weights(*network, formula_weights(config, 1));
   network->eval();
   torch::NoGradGuard no_grad;
-  const torch::Tensor x = pictures({2, 3, 40, 40}, 1);
+  const torch::Tensor x = formula_pictures({2, 3, 40, 40}, 1);
   EXPECT_TRUE(torch::equal(network->forward(x, 7).logits, network->forward(x).logits));
 }
 
@@ -227,7 +174,7 @@ TEST(EfficientNet, NeverDropsABlockThatAddsNoShortcut) {
 TEST(DepthwiseConvolution, NeedsNoBias) {
   for (const int kernel : {3, 5}) {
     const auto gradients = [kernel](bool ours) {
-      torch::Tensor x = pictures({2, 20, 9, 7}, 1).requires_grad_();
+      torch::Tensor x = formula_pictures({2, 20, 9, 7}, 1).requires_grad_();
       torch::Tensor weight = to_torch(formula_input("weight", {20, 1, kernel, kernel}, 2)).requires_grad_();
       const torch::Tensor y = ours ? depthwise_convolution(x, weight, {})
                                    : at::conv2d(x, weight, {}, /*stride=*/1, /*padding=*/kernel / 2, 1, 20);

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 
@@ -14,8 +13,7 @@
 #include "model/roadmap.h"
 #include "model/tensors.h"
 #include "nn/network.h"
-#include "tests/golden.h"
-#include "tests/tensor_compare.h"
+#include "tests/torch_tensors.h"
 
 namespace convnext {
 
@@ -23,62 +21,22 @@ void PrintTo(const RoadmapStep& step, std::ostream* out) { *out << step.architec
 
 namespace {
 
-torch::Tensor to_torch(const Tensor& tensor) {
-  const std::vector<std::int64_t> sizes(tensor.shape().begin(), tensor.shape().end());
-  torch::Tensor copy = torch::empty(sizes, torch::kFloat32);
-  std::memcpy(copy.data_ptr<float>(), tensor.bytes().data(), tensor.bytes().size());
-  return copy;
-}
-
-Tensor from_torch(const torch::Tensor& tensor) {
-  const torch::Tensor contiguous = tensor.detach().to(torch::kFloat32).contiguous();
-  Tensor copy = Tensor::zeros({contiguous.sizes().begin(), contiguous.sizes().end()});
-  std::memcpy(copy.bytes().data(), contiguous.const_data_ptr<float>(), copy.bytes().size());
-  return copy;
-}
-
-torch::Tensor formula_pictures(const Shape& shape, std::uint64_t seed) {
-  return to_torch(formula_input("input", shape, seed)).contiguous(torch::MemoryFormat::ChannelsLast);
-}
-
-// Outputs by the names that they have in a golden; of the training mode also the running statistics behind them.
-using Outputs = std::map<std::string, Tensor>;
-
-Outputs outputs_of(const NetworkConfig& config, const WeightStore& weights, const torch::Tensor& pictures,
-                   bool training) {
+// Of the training mode: the logits by the statistics of the batch, and the running ones behind it.
+NamedOutputs trained_outputs_of(const NetworkConfig& config, const WeightStore& weights,
+                                const torch::Tensor& pictures) {
   const auto network = make_network(config);
   load_weights(*network, weights);
-  network->train(training);
-  torch::NoGradGuard no_grad;
-  const NetworkOutputs found = network->forward(pictures);
-  Outputs outputs;
-  outputs["logits"] = from_torch(found.logits);
-  outputs["pooled"] = from_torch(found.pooled);
-  for (std::size_t i = 0; i < found.stages.size(); ++i) {
-    outputs[fmt::format("stages.{}", i)] = from_torch(found.stages[i]);
-  }
-  if (training) {
-    for (const auto& buffer : network->named_buffers()) outputs[buffer.key()] = from_torch(buffer.value());
-  }
+  const torch::NoGradGuard no_grad;
+  NamedOutputs outputs = named(network->forward(pictures));
+  for (const auto& buffer : network->named_buffers()) outputs[buffer.key()] = from_torch(buffer.value());
   return outputs;
-}
-
-// The first output that is not what the golden says; success when there is none.
-::testing::AssertionResult agrees(const Outputs& outputs, const Golden& golden) {
-  for (const auto& [name, view] : golden.file.tensors()) {
-    const auto found = outputs.find(name);
-    if (found == outputs.end()) return ::testing::AssertionFailure() << "the network has no output " << name;
-    const ::testing::AssertionResult close = tensors_close(found->second, golden_tensor(golden.file, name));
-    if (!close) return ::testing::AssertionFailure() << name << ": " << close.message();
-  }
-  return ::testing::AssertionSuccess();
 }
 
 class ResNetGolden : public ::testing::TestWithParam<std::string> {
  protected:
   bool training() const { return GetParam() == "training"; }
-  Outputs run(const NetworkConfig& config, const WeightStore& weights) const {
-    return outputs_of(config, weights, pictures_, training());
+  NamedOutputs run(const NetworkConfig& config, const WeightStore& weights) const {
+    return training() ? trained_outputs_of(config, weights, pictures_) : outputs_of(config, weights, pictures_);
   }
   // The golden's network with one thing about it changed.
   NetworkConfig with(const std::function<void(ResNetConfig&)>& change) const {
@@ -91,8 +49,7 @@ class ResNetGolden : public ::testing::TestWithParam<std::string> {
   }
 
   Golden golden_ = open_golden("resnets/" + GetParam() + ".safetensors");
-  torch::Tensor pictures_ =
-      formula_pictures(nlohmann::json::parse(golden_.file.metadata().at("input_shape")).get<Shape>(), golden_.seed);
+  torch::Tensor pictures_ = pictures_of(golden_);
   WeightStore weights_ = formula_weights(golden_.config, golden_.seed);
 };
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "convnext/error.h"
 #include "engine/backend.h"
@@ -13,45 +12,17 @@
 #include "model/registry.h"
 #include "nn/network.h"
 #include "tests/expect_error.h"
-#include "tests/golden.h"
-#include "tests/tensor_compare.h"
+#include "tests/torch_tensors.h"
 #include "train/loss.h"
 
 namespace convnext {
 namespace {
-
-torch::Tensor to_torch(const Tensor& tensor) {
-  const std::vector<std::int64_t> sizes(tensor.shape().begin(), tensor.shape().end());
-  torch::Tensor copy = torch::empty(sizes, torch::kFloat32);
-  std::memcpy(copy.data_ptr<float>(), tensor.bytes().data(), tensor.bytes().size());
-  return copy;
-}
-
-Tensor from_torch(const torch::Tensor& tensor) {
-  const torch::Tensor contiguous = tensor.detach().to(torch::kFloat32).contiguous();
-  Tensor copy = Tensor::zeros({contiguous.sizes().begin(), contiguous.sizes().end()});
-  std::memcpy(copy.bytes().data(), contiguous.const_data_ptr<float>(), copy.bytes().size());
-  return copy;
-}
 
 std::shared_ptr<Network> formula_network(const NetworkConfig& config, std::uint64_t seed) {
   auto network = make_network(config);
   load_weights(*network, formula_weights(config, seed));
   network->eval();
   return network;
-}
-
-std::map<std::string, Tensor> outputs_of(Network& network, const Tensor& input) {
-  torch::InferenceMode inference;
-  const NetworkOutputs outputs =
-      network.forward(to_torch(input).contiguous(torch::MemoryFormat::ChannelsLast), std::nullopt);
-  std::map<std::string, Tensor> named;
-  named["logits"] = from_torch(outputs.logits);
-  named["pooled"] = from_torch(outputs.pooled);
-  for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
-    named[fmt::format("stages.{}", i)] = from_torch(outputs.stages[i]);
-  }
-  return named;
 }
 
 std::vector<std::string> golden_kinds() {
@@ -67,12 +38,8 @@ class ModuleGolden : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ModuleGolden, LogitsPooledAndEveryStageAreTimms) {
   const Golden golden = open_golden("networks/" + GetParam() + ".safetensors");
-  const auto shape = nlohmann::json::parse(golden.file.metadata().at("input_shape")).get<Shape>();
-  const auto network = formula_network(golden.config, golden.seed);
-  const auto outputs = outputs_of(*network, formula_input("input", shape, golden.seed));
-  for (const auto& [name, view] : golden.file.tensors()) {
-    EXPECT_TRUE(tensors_close(outputs.at(name), golden_tensor(golden.file, name))) << name;
-  }
+  EXPECT_TRUE(
+      agrees(outputs_of(golden.config, formula_weights(golden.config, golden.seed), pictures_of(golden)), golden));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModuleGolden, ::testing::ValuesIn(golden_kinds()),
@@ -101,10 +68,7 @@ TEST_P(RegisteredNetwork, RuntimeAndModuleAgree) {
   const NetworkConfig config = tested_config(GetParam());
   const Tensor input = formula_input("input", {2, 3, 64, 64}, 3);
   const WeightStore weights = formula_weights(config, 3);
-  const auto network = make_network(config);
-  load_weights(*network, weights);
-  network->eval();
-  const auto expected = outputs_of(*network, input);
+  const NamedOutputs expected = outputs_of(config, weights, formula_pictures(input.shape(), 3));
 
   const OutputShapes shapes = output_shapes(config, 2, 64, 64);
   Tensor logits = Tensor::zeros(shapes.logits), pooled = Tensor::zeros(shapes.pooled);
@@ -156,10 +120,9 @@ class Gradients : public ::testing::TestWithParam<std::string> {};
 TEST_P(Gradients, OfEveryParameterArePyTorchs) {
   const Golden golden = open_golden("training/gradients_" + GetParam() + ".safetensors");
   const auto network = formula_network(golden.config, golden.seed);
-  const torch::Tensor input = to_torch(formula_input("input", {4, 3, 32, 32}, 1));
+  const torch::Tensor input = formula_pictures({4, 3, 32, 32}, 1);
   const torch::Tensor targets = (torch::arange(4) * 3 + 1).remainder(10);
-  const torch::Tensor loss = smoothed_cross_entropy(
-      network->forward(input.contiguous(torch::MemoryFormat::ChannelsLast), std::nullopt).logits, targets, 0.1);
+  const torch::Tensor loss = smoothed_cross_entropy(network->forward(input, std::nullopt).logits, targets, 0.1);
   loss.backward();
   EXPECT_NEAR(loss.item<double>(), golden_tensor(golden.file, "loss").values<double>()[0], 1e-6);
   std::size_t compared = 0;

@@ -17,59 +17,10 @@
 #include "model/tensors.h"
 #include "nn/network.h"
 #include "tests/expect_error.h"
-#include "tests/golden.h"
-#include "tests/tensor_compare.h"
+#include "tests/torch_tensors.h"
 
 namespace convnext {
 namespace {
-
-torch::Tensor to_torch(const Tensor& tensor) {
-  const std::vector<std::int64_t> sizes(tensor.shape().begin(), tensor.shape().end());
-  torch::Tensor copy = torch::empty(sizes, torch::kFloat32);
-  std::memcpy(copy.data_ptr<float>(), tensor.bytes().data(), tensor.bytes().size());
-  return copy;
-}
-
-Tensor from_torch(const torch::Tensor& tensor) {
-  const torch::Tensor contiguous = tensor.detach().to(torch::kFloat32).contiguous();
-  Tensor copy = Tensor::zeros({contiguous.sizes().begin(), contiguous.sizes().end()});
-  std::memcpy(copy.bytes().data(), contiguous.const_data_ptr<float>(), copy.bytes().size());
-  return copy;
-}
-
-// Outputs by the names that they have in a golden: logits, pooled, stages.0, ...
-using Outputs = std::map<std::string, Tensor>;
-
-Outputs run_network(const NetworkConfig& config, const WeightStore& weights, const Tensor& input) {
-  torch::InferenceMode inference;
-  const auto network = make_network(config);
-  load_weights(*network, weights);
-  network->eval();
-  const NetworkOutputs outputs = network->forward(to_torch(input).contiguous(torch::MemoryFormat::ChannelsLast));
-  Outputs named;
-  named["logits"] = from_torch(outputs.logits);
-  named["pooled"] = from_torch(outputs.pooled);
-  for (std::size_t i = 0; i < outputs.stages.size(); ++i) {
-    named[fmt::format("stages.{}", i)] = from_torch(outputs.stages[i]);
-  }
-  return named;
-}
-
-// The first output that is not what the golden says; success when there is none.
-::testing::AssertionResult agrees(const Outputs& outputs, const Golden& golden) {
-  for (const auto& [name, view] : golden.file.tensors()) {
-    const auto found = outputs.find(name);
-    if (found == outputs.end()) return ::testing::AssertionFailure() << "the network has no output " << name;
-    const ::testing::AssertionResult close = tensors_close(found->second, golden_tensor(golden.file, name));
-    if (!close) return ::testing::AssertionFailure() << name << ": " << close.message();
-  }
-  return ::testing::AssertionSuccess();
-}
-
-Tensor input_of(const Golden& golden) {
-  const auto shape = nlohmann::json::parse(golden.file.metadata().at("input_shape")).get<Shape>();
-  return formula_input("input", shape, golden.seed);
-}
 
 // The network, which if it is a Swin takes any size that its patches divide.
 NetworkConfig of_any_size(NetworkConfig config) {
@@ -108,7 +59,7 @@ class TransformerGolden : public ::testing::TestWithParam<std::string> {};
 TEST_P(TransformerGolden, LogitsPooledAndEveryStageAreTimms) {
   const Golden golden = open_transformer(GetParam());
   EXPECT_TRUE(
-      agrees(run_network(golden.config, formula_weights(golden.config, golden.seed), input_of(golden)), golden));
+      agrees(outputs_of(golden.config, formula_weights(golden.config, golden.seed), pictures_of(golden)), golden));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, TransformerGolden, ::testing::ValuesIn(kKinds),
@@ -127,7 +78,7 @@ TEST(TorchvisionGolden, NamesAndOrdersAreThoseOfItsNetworks) {
       spec.name = theirs->name;
       weights.add(own, formula_tensor(spec, golden.seed));
     }
-    EXPECT_TRUE(agrees(run_network(golden.config, weights, input_of(golden)), golden)) << kind;
+    EXPECT_TRUE(agrees(outputs_of(golden.config, weights, pictures_of(golden)), golden)) << kind;
   }
 }
 
@@ -136,7 +87,7 @@ TEST(TorchvisionGolden, NamesAndOrdersAreThoseOfItsNetworks) {
 class WrongTransformer : public ::testing::TestWithParam<std::string> {
  protected:
   void expect_told_apart(const NetworkConfig& config, const WeightStore& weights, const std::string& what) {
-    EXPECT_FALSE(agrees(run_network(config, weights, input_), golden_)) << what;
+    EXPECT_FALSE(agrees(outputs_of(config, weights, input_), golden_)) << what;
   }
 
   // The weights with every tensor whose name ends so changed: `change` gets it as a matrix, or as a vector.
@@ -154,7 +105,7 @@ class WrongTransformer : public ::testing::TestWithParam<std::string> {
   }
 
   Golden golden_ = open_transformer(GetParam());
-  Tensor input_ = input_of(golden_);
+  torch::Tensor input_ = pictures_of(golden_);
   WeightStore weights_ = formula_weights(golden_.config, golden_.seed);
 };
 
@@ -239,11 +190,11 @@ INSTANTIATE_TEST_SUITE_P(Kinds, WrongSwin, ::testing::ValuesIn(kSwins), kind_nam
 // The network that has position embeddings of the input's own grid, made by resizing once.
 TEST(PositionEmbeddings, AreResizedAsByBicubicWithAntialiasAndNoOtherWay) {
   const Golden golden = open_transformer("vit_resized");
-  const Tensor input = input_of(golden);
+  const torch::Tensor input = pictures_of(golden);
   VisionTransformerConfig config = std::get<VisionTransformerConfig>(golden.config);
   const torch::Tensor positions =
       to_torch(formula_tensor({"pos_embed", {1, 197, config.dim}, TensorRole::kEmbedding}, golden.seed));
-  set_input_size(config, input.shape()[2], input.shape()[3]);
+  set_input_size(config, input.size(2), input.size(3));
 
   namespace F = torch::nn::functional;
   const auto run_with = [&](F::InterpolateFuncOptions options) {
@@ -256,7 +207,7 @@ TEST(PositionEmbeddings, AreResizedAsByBicubicWithAntialiasAndNoOtherWay) {
       weights.add(spec.name, is_position ? from_torch(torch::cat({positions.slice(1, 0, 1), resized}, 1))
                                          : formula_tensor(spec, golden.seed));
     }
-    return agrees(run_network(config, weights, input), golden);
+    return agrees(outputs_of(config, weights, input), golden);
   };
   EXPECT_TRUE(run_with(F::InterpolateFuncOptions().mode(torch::kBicubic).antialias(true)));
   EXPECT_FALSE(run_with(F::InterpolateFuncOptions().mode(torch::kBicubic)));

@@ -179,7 +179,8 @@ TEST_F(RoadmapProgram, WrongUsageIsExitCodeTwoAndMakesNothing) {
 TEST_F(RoadmapProgram, RefusesRecipesOfUnequalBudgets) {
   write_file_atomically(folder_ / "longer.toml",
                         "resolution = 32\nepochs = 3\nwarmup-epochs = 0\nbatch-size = 8\noptimizer = \"sgd\"\n");
-  expect_wrong_usage(train("out", {"--plain-config", "longer.toml"}), {"--epochs", "2", "3"});
+  expect_wrong_usage(train("out", {"--plain-config", "longer.toml"}),
+                     {"--epochs of 'modern_recipe' is 2, and of the first step 3"});
 }
 
 TEST_F(RoadmapProgram, TrainsStepsWithSeedsAndKeepsWhatCameOut) {
@@ -245,6 +246,19 @@ TEST_F(RoadmapProgram, TrainsStepsWithSeedsAndKeepsWhatCameOut) {
   const ChildResult wider = train("out", {"--steps", "depthwise", "--resume", "--width-divisor", "8"});
   EXPECT_EQ(wider.exit_code, 1);
   EXPECT_THAT(wider.err, HasSubstr("width_divisor was 16 and is 8 now"));
+
+  // A new step has to be trained as those that are there were, on the same classes; both are known before it begins.
+  write_file_atomically(folder_ / "other.toml", read_text(folder_ / "modern.toml") + "weight-decay = 0.3\n");
+  const ChildResult unlike = train("out", {"--steps", "kernel_5", "--resume", "--config", "other.toml"});
+  EXPECT_EQ(unlike.exit_code, 1);
+  EXPECT_THAT(unlike.err, AllOf(HasSubstr("kernel_5"), HasSubstr("weight_decay was")));
+  const auto one_class = std::filesystem::directory_iterator(folder_ / "data/train")->path();
+  std::filesystem::copy(one_class, folder_ / "data/train/third");
+  std::filesystem::copy(folder_ / "data/val" / one_class.filename(), folder_ / "data/val/third");
+  const ChildResult elsewhere = train("out", {"--steps", "kernel_5", "--resume"});
+  EXPECT_EQ(elsewhere.exit_code, 1);
+  EXPECT_THAT(elsewhere.err, HasSubstr("there were 2 classes and are 3 now"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out/kernel_5"));
 }
 
 TEST_F(RoadmapProgram, EndsAlikeThoughItIsInterrupted) {

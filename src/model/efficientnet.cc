@@ -11,7 +11,7 @@
 #include "convnext/error.h"
 #include "model/config.h"
 #include "model/field_checks.h"
-#include "model/layers.h"
+#include "model/layer_list.h"
 #include "model/registry_entries.h"
 #include "model/width_rounding.h"
 
@@ -23,23 +23,23 @@ using enum EfficientNetBlock;
 constexpr double kTensorFlowEps = 1e-3;
 
 // Collects the layers of one EfficientNet, named as timm names them.
-class EfficientNetLayers {
+class EfficientNetLayers : private LayerList {
  public:
   explicit EfficientNetLayers(const EfficientNetConfig& config) : config_(config) {}
 
   std::vector<LayerSpec> all() && {
-    place_ = LayerPlace::kStem;
+    part_.place = LayerPlace::kStem;
     convolution("conv_stem", config_.input_channels, config_.stem_width, 3, 2);
     norm("bn1", config_.stem_width);
     activation("act1", config_.stem_width);
-    place_ = LayerPlace::kBlock;
+    part_.place = LayerPlace::kBlock;
     channels_ = config_.stem_width;
-    for (stage_ = 0; stage_ < config_.stages(); ++stage_) {
-      for (block_ = 0; block_ < of_stage(config_.depths); ++block_) block();
+    for (part_.stage = 0; part_.stage < config_.stages(); ++part_.stage) {
+      for (part_.block = 0; part_.block < of_stage(config_.depths); ++part_.block) block();
     }
-    block_ = -1;
-    stage_ = config_.stages() - 1;
-    place_ = LayerPlace::kHead;
+    part_.block = -1;
+    part_.stage = config_.stages() - 1;
+    part_.place = LayerPlace::kHead;
     convolution("conv_head", channels_, config_.head_width, 1, 1);
     norm("bn2", config_.head_width);
     activation("act2", config_.head_width);
@@ -51,13 +51,13 @@ class EfficientNetLayers {
  private:
   template <typename T>
   const T& of_stage(const std::vector<T>& values) const {
-    return values[static_cast<std::size_t>(stage_)];
+    return values[static_cast<std::size_t>(part_.stage)];
   }
 
   void block() {
     const int in = channels_, out = of_stage(config_.dims);
     const int kernel = of_stage(config_.kernel_sizes);
-    const int stride = block_ == 0 ? of_stage(config_.strides) : 1;
+    const int stride = part_.block == 0 ? of_stage(config_.strides) : 1;
     const int inner = rounded_width(in * of_stage(config_.expansions));
     switch (of_stage(config_.blocks)) {
       case kConvolution:
@@ -96,17 +96,12 @@ class EfficientNetLayers {
     // even, as Python rounds.
     const double squeezed_exactly = channels * (ratio / of_stage(config_.expansions));
     const int squeezed = std::max(1, static_cast<int>(std::nearbyint(squeezed_exactly)));
-    branch_ = LayerBranch::kSqueeze;
-    add(named("se.pool"), LayerKind::kPool, channels, channels);
-    add(named("se.conv_reduce"), LayerKind::kConvolution, channels, squeezed);
-    activation(named("se.act1"), squeezed);
-    add(named("se.conv_expand"), LayerKind::kConvolution, squeezed, channels);
-    activation(named("se.gate"), channels);
-    branch_ = LayerBranch::kMain;
-    add(named("se"), LayerKind::kScale, channels, channels);
+    LayerList::squeeze_and_excitation(named("se"), "conv_reduce", "conv_expand", channels, squeezed);
   }
 
-  std::string named(std::string_view layer) const { return fmt::format("blocks.{}.{}.{}", stage_, block_, layer); }
+  std::string named(std::string_view layer) const {
+    return fmt::format("blocks.{}.{}.{}", part_.stage, part_.block, layer);
+  }
 
   // A convolution of the block and its batch norm.
   void normed(std::string_view name, std::string_view norm_name, int in, int out, int kernel, int stride,
@@ -116,38 +111,14 @@ class EfficientNetLayers {
   }
 
   void convolution(std::string name, int in, int out, int kernel, int stride, int groups = 1) {
-    LayerSpec& layer = add(std::move(name), LayerKind::kConvolution, in, out);
-    layer.kernel = kernel;
-    layer.stride = stride;
-    layer.padding = config_.same_padding ? 0 : kernel / 2;
+    LayerSpec& layer = convolution_before_norm(std::move(name), in, out, kernel, stride, groups);
     layer.same_padding = config_.same_padding;
-    layer.groups = groups;
-    layer.bias = false;
+    if (layer.same_padding) layer.padding = 0;
   }
 
   void norm(std::string name, int channels) { add(std::move(name), LayerKind::kBatchNorm, channels, channels); }
 
-  void activation(std::string name, int channels) { add(std::move(name), LayerKind::kActivation, channels, channels); }
-
-  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
-    LayerSpec& layer = layers_.emplace_back();
-    layer.name = std::move(name);
-    layer.kind = kind;
-    layer.place = place_;
-    layer.branch = branch_;
-    layer.stage = stage_;
-    layer.block = block_;
-    layer.in_channels = in;
-    layer.out_channels = out;
-    return layer;
-  }
-
   const EfficientNetConfig& config_;
-  std::vector<LayerSpec> layers_;
-  LayerPlace place_ = LayerPlace::kStem;
-  LayerBranch branch_ = LayerBranch::kMain;
-  int stage_ = 0;
-  int block_ = -1;
   int channels_ = 0;  // of the map that the next block is given
 };
 

@@ -2,55 +2,36 @@
 
 #include <fmt/format.h>
 
+#include "model/layer_list.h"
+
 namespace convnext {
 namespace {
 
-// Collects the layers of one ConvNeXt; `place` and `stage` are those of the part being described.
-class ConvNextLayers {
+class ConvNextLayers : private LayerList {
  public:
   explicit ConvNextLayers(const ConvNextConfig& config) : config_(config) {}
 
   std::vector<LayerSpec> all() && {
     stem();
-    for (stage_ = 0; stage_ < config_.stages(); ++stage_) {
-      if (stage_ > 0) downsample();
-      for (block_ = 0; block_ < config_.depths[index()]; ++block_) block();
-      block_ = -1;
+    for (part_.stage = 0; part_.stage < config_.stages(); ++part_.stage) {
+      if (part_.stage > 0) downsample();
+      for (part_.block = 0; part_.block < config_.depths[index()]; ++part_.block) block();
+      part_.block = -1;
     }
-    stage_ = config_.stages() - 1;
+    part_.stage = config_.stages() - 1;
     head();
     return std::move(layers_);
   }
 
  private:
-  std::size_t index() const { return static_cast<std::size_t>(stage_); }
-
-  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
-    LayerSpec& layer = layers_.emplace_back();
-    layer.name = std::move(name);
-    layer.kind = kind;
-    layer.place = place_;
-    layer.stage = stage_;
-    layer.block = block_;
-    layer.in_channels = in;
-    layer.out_channels = out;
-    return layer;
-  }
-
-  void convolution(std::string name, int in, int out, int kernel, int stride, int padding, int groups = 1) {
-    LayerSpec& layer = add(std::move(name), LayerKind::kConvolution, in, out);
-    layer.kernel = kernel;
-    layer.stride = stride;
-    layer.padding = padding;
-    layer.groups = groups;
-  }
+  std::size_t index() const { return static_cast<std::size_t>(part_.stage); }
 
   void norm(std::string name, int channels) {
     add(std::move(name), LayerKind::kNorm, channels, channels).bias = config_.norm == Norm::kLayerNorm;
   }
 
   void stem() {
-    place_ = LayerPlace::kStem;
+    part_.place = LayerPlace::kStem;
     const int width = config_.dims[0];
     int next = 0;  // timm numbers the members of the stem, the activation included
     const auto name = [&next] { return fmt::format("stem.{}", next++); };
@@ -66,15 +47,15 @@ class ConvNextLayers {
   }
 
   void downsample() {
-    place_ = LayerPlace::kDownsample;
-    const std::string prefix = fmt::format("stages.{}.downsample.", stage_);
+    part_.place = LayerPlace::kDownsample;
+    const std::string prefix = fmt::format("stages.{}.downsample.", part_.stage);
     norm(prefix + "0", config_.dims[index() - 1]);
     convolution(prefix + "1", config_.dims[index() - 1], config_.dims[index()], 2, 2, 0);
   }
 
   void block() {
-    place_ = LayerPlace::kBlock;
-    const std::string prefix = fmt::format("stages.{}.blocks.{}.", stage_, block_);
+    part_.place = LayerPlace::kBlock;
+    const std::string prefix = fmt::format("stages.{}.blocks.{}.", part_.stage, part_.block);
     const int width = config_.dims[index()];
     const int hidden = 4 * width;
     const int kernel = config_.kernel_sizes[index()];
@@ -89,7 +70,7 @@ class ConvNextLayers {
   }
 
   void head() {
-    place_ = LayerPlace::kHead;
+    part_.place = LayerPlace::kHead;
     const int width = config_.dims.back();
     if (config_.head == Head::kNormPool) {
       norm("norm_pre", width);
@@ -108,10 +89,6 @@ class ConvNextLayers {
   }
 
   const ConvNextConfig& config_;
-  std::vector<LayerSpec> layers_;
-  LayerPlace place_ = LayerPlace::kStem;
-  int stage_ = 0;
-  int block_ = -1;
 };
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "convnext/error.h"
 #include "model/config.h"
 #include "model/field_checks.h"
-#include "model/layers.h"
+#include "model/layer_list.h"
 #include "model/registry_entries.h"
 #include "model/width_rounding.h"
 
@@ -22,26 +22,26 @@ int group_width_of(const RegNetConfig& config, int stage) {
 }
 
 // Collects the layers of one RegNet, named as timm names them.
-class RegNetLayers {
+class RegNetLayers : private LayerList {
  public:
   explicit RegNetLayers(const RegNetConfig& config) : config_(config) {}
 
   std::vector<LayerSpec> all() && {
-    place_ = LayerPlace::kStem;
+    part_.place = LayerPlace::kStem;
     convolution("stem", config_.input_channels, config_.stem_width, 3, 2, 1);
     activation("stem.act", config_.stem_width);
-    place_ = LayerPlace::kBlock;
+    part_.place = LayerPlace::kBlock;
     int channels = config_.stem_width;
-    for (stage_ = 0; stage_ < config_.stages(); ++stage_) {
-      const auto index = static_cast<std::size_t>(stage_);
-      for (block_ = 0; block_ < config_.depths[index]; ++block_) {
+    for (part_.stage = 0; part_.stage < config_.stages(); ++part_.stage) {
+      const auto index = static_cast<std::size_t>(part_.stage);
+      for (part_.block = 0; part_.block < config_.depths[index]; ++part_.block) {
         block(channels, config_.dims[index]);
         channels = config_.dims[index];
       }
     }
-    block_ = -1;
-    stage_ = config_.stages() - 1;
-    place_ = LayerPlace::kHead;
+    part_.block = -1;
+    part_.stage = config_.stages() - 1;
+    part_.place = LayerPlace::kHead;
     add("head.global_pool", LayerKind::kPool, channels, channels);
     if (config_.classes > 0) add("head.fc", LayerKind::kLinear, channels, config_.classes);
     return std::move(layers_);
@@ -49,18 +49,18 @@ class RegNetLayers {
 
  private:
   void block(int in, int out) {
-    const std::string prefix = fmt::format("s{}.b{}.", stage_ + 1, block_ + 1);
-    const int stride = block_ == 0 ? 2 : 1;
+    const std::string prefix = fmt::format("s{}.b{}.", part_.stage + 1, part_.block + 1);
+    const int stride = part_.block == 0 ? 2 : 1;
     convolution(prefix + "conv1", in, out, 1, 1, 1);
     activation(prefix + "conv1.act", out);
-    convolution(prefix + "conv2", out, out, 3, stride, out / group_width_of(config_, stage_));
+    convolution(prefix + "conv2", out, out, 3, stride, out / group_width_of(config_, part_.stage));
     activation(prefix + "conv2.act", out);
     if (config_.se_ratio > 0) squeeze_and_excitation(prefix + "se", out, in);
     convolution(prefix + "conv3", out, out, 1, 1, 1).starts_at_zero = true;
     if (stride > 1 || in != out) {
-      branch_ = LayerBranch::kShortcut;
+      part_.branch = LayerBranch::kShortcut;
       convolution(prefix + "downsample", in, out, 1, stride, 1);
-      branch_ = LayerBranch::kMain;
+      part_.branch = LayerBranch::kMain;
     }
     add(prefix + "shortcut", LayerKind::kAdd, out, out);
     activation(prefix + "act3", out);
@@ -69,48 +69,16 @@ class RegNetLayers {
   void squeeze_and_excitation(const std::string& name, int channels, int block_input) {
     // Halves to even, as Python rounds.
     const int squeezed = std::max(1, static_cast<int>(std::nearbyint(config_.se_ratio * block_input)));
-    branch_ = LayerBranch::kSqueeze;
-    add(name + ".pool", LayerKind::kPool, channels, channels);
-    add(name + ".fc1", LayerKind::kConvolution, channels, squeezed);
-    activation(name + ".act", squeezed);
-    add(name + ".fc2", LayerKind::kConvolution, squeezed, channels);
-    activation(name + ".gate", channels);
-    branch_ = LayerBranch::kMain;
-    add(name, LayerKind::kScale, channels, channels);
+    LayerList::squeeze_and_excitation(name, "fc1", "fc2", channels, squeezed);
   }
 
   // With its batch norm, which is returned.
   LayerSpec& convolution(const std::string& name, int in, int out, int kernel, int stride, int groups) {
-    LayerSpec& layer = add(name + ".conv", LayerKind::kConvolution, in, out);
-    layer.kernel = kernel;
-    layer.stride = stride;
-    layer.padding = kernel / 2;
-    layer.groups = groups;
-    layer.bias = false;
+    convolution_before_norm(name + ".conv", in, out, kernel, stride, groups);
     return add(name + ".bn", LayerKind::kBatchNorm, out, out);
   }
 
-  void activation(std::string name, int channels) { add(std::move(name), LayerKind::kActivation, channels, channels); }
-
-  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
-    LayerSpec& layer = layers_.emplace_back();
-    layer.name = std::move(name);
-    layer.kind = kind;
-    layer.place = place_;
-    layer.branch = branch_;
-    layer.stage = stage_;
-    layer.block = block_;
-    layer.in_channels = in;
-    layer.out_channels = out;
-    return layer;
-  }
-
   const RegNetConfig& config_;
-  std::vector<LayerSpec> layers_;
-  LayerPlace place_ = LayerPlace::kStem;
-  LayerBranch branch_ = LayerBranch::kMain;
-  int stage_ = 0;
-  int block_ = -1;
 };
 
 }  // namespace

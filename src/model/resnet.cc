@@ -12,7 +12,7 @@
 #include "convnext/error.h"
 #include "model/config.h"
 #include "model/field_checks.h"
-#include "model/layers.h"
+#include "model/layer_list.h"
 #include "model/registry_entries.h"
 
 namespace convnext {
@@ -29,46 +29,23 @@ int output_width(const ResNetConfig& config, int width) {
   return config.block == ResNetConfig::Block::kBottleneck ? kExpansion * width : width;
 }
 
-// Collects the layers of one network; `place`, `stage` and `block` are those of the part being described.
-class ResNetLayers {
+class ResNetLayers : private LayerList {
  public:
   explicit ResNetLayers(const ResNetConfig& config) : config_(config) {}
 
   std::vector<LayerSpec> all() && {
     stem();
-    place_ = LayerPlace::kBlock;
-    for (stage_ = 0; stage_ < config_.stages(); ++stage_) {
-      for (block_ = 0; block_ < config_.depths[static_cast<std::size_t>(stage_)]; ++block_) block();
+    part_.place = LayerPlace::kBlock;
+    for (part_.stage = 0; part_.stage < config_.stages(); ++part_.stage) {
+      for (part_.block = 0; part_.block < config_.depths[static_cast<std::size_t>(part_.stage)]; ++part_.block) block();
     }
-    stage_ = config_.stages() - 1;
-    block_ = -1;
+    part_.stage = config_.stages() - 1;
+    part_.block = -1;
     head();
     return std::move(layers_);
   }
 
  private:
-  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
-    LayerSpec& layer = layers_.emplace_back();
-    layer.name = std::move(name);
-    layer.kind = kind;
-    layer.place = place_;
-    layer.stage = stage_;
-    layer.block = block_;
-    layer.in_channels = in;
-    layer.out_channels = out;
-    return layer;
-  }
-
-  LayerSpec& convolution(std::string name, int in, int out, int kernel, int stride, int groups = 1) {
-    LayerSpec& layer = add(std::move(name), LayerKind::kConvolution, in, out);
-    layer.kernel = kernel;
-    layer.stride = stride;
-    layer.padding = kernel / 2;
-    layer.groups = groups;
-    layer.bias = false;
-    return layer;
-  }
-
   LayerSpec& norm(std::string name, int channels) {
     const bool over_pictures = config_.norm == ResNetConfig::Norm::kBatchNorm;
     return add(std::move(name), over_pictures ? LayerKind::kBatchNorm : LayerKind::kNorm, channels, channels);
@@ -82,9 +59,10 @@ class ResNetLayers {
   void stem() {
     channels_ = config_.dims[0];
     if (config_.stem == ResNetConfig::Stem::kPatch) {
-      convolution("conv1", config_.input_channels, channels_, config_.patch_size, config_.patch_size).padding = 0;
+      convolution_before_norm("conv1", config_.input_channels, channels_, config_.patch_size, config_.patch_size)
+          .padding = 0;
     } else {
-      convolution("conv1", config_.input_channels, channels_, 7, 2);
+      convolution_before_norm("conv1", config_.input_channels, channels_, 7, 2);
     }
     if (!config_.fewer_norms) norm(norm_name(1), channels_);
     if (!config_.fewer_activations) add("act1", LayerKind::kActivation, channels_, channels_);
@@ -116,19 +94,19 @@ class ResNetLayers {
   }
 
   void block() {
-    const std::string prefix = fmt::format("layer{}.{}.", stage_ + 1, block_);
-    const int width = config_.dims[static_cast<std::size_t>(stage_)];
+    const std::string prefix = fmt::format("layer{}.{}.", part_.stage + 1, part_.block);
+    const int width = config_.dims[static_cast<std::size_t>(part_.stage)];
     const int in = channels_, out = output_width(config_, width);
-    const int stride = stage_ > 0 && block_ == 0 ? 2 : 1;
+    const int stride = part_.stage > 0 && part_.block == 0 ? 2 : 1;
     int number = 0;
     for (const Part& part : parts(width)) {
       ++number;
       const std::string name = fmt::format("{}conv{}", prefix, number);
       if (part.spatial) {
-        convolution(name, channels_, part.out, config_.kernel_size, stride,
-                    config_.depthwise ? part.out : config_.groups);
+        convolution_before_norm(name, channels_, part.out, config_.kernel_size, stride,
+                                config_.depthwise ? part.out : config_.groups);
       } else {
-        convolution(name, channels_, part.out, 1, 1);
+        convolution_before_norm(name, channels_, part.out, 1, 1);
       }
       channels_ = part.out;
       // timm's zero_init_last: a fresh block is its shortcut.
@@ -138,7 +116,7 @@ class ResNetLayers {
       if (number == 2 || (number == 1 && !config_.fewer_activations)) activation(prefix, number);
     }
     if (in != out || stride != 1) {
-      convolution(prefix + "downsample.0", in, out, 1, stride).branch = LayerBranch::kShortcut;
+      convolution_before_norm(prefix + "downsample.0", in, out, 1, stride).branch = LayerBranch::kShortcut;
       norm(prefix + "downsample.1", out).branch = LayerBranch::kShortcut;
     }
     add(prefix + "shortcut", LayerKind::kAdd, out, out);
@@ -150,16 +128,12 @@ class ResNetLayers {
   }
 
   void head() {
-    place_ = LayerPlace::kHead;
+    part_.place = LayerPlace::kHead;
     add("global_pool", LayerKind::kPool, channels_, channels_);
     if (config_.classes > 0) add("fc", LayerKind::kLinear, channels_, config_.classes);
   }
 
   const ResNetConfig& config_;
-  std::vector<LayerSpec> layers_;
-  LayerPlace place_ = LayerPlace::kStem;
-  int stage_ = 0;
-  int block_ = -1;
   int channels_ = 0;  // of the map so far
 };
 

@@ -7,22 +7,21 @@
 #include "convnext/error.h"
 #include "model/config.h"
 #include "model/field_checks.h"
-#include "model/layers.h"
+#include "model/layer_list.h"
 #include "model/registry_entries.h"
 #include "model/transformer.h"
 
 namespace convnext {
 namespace {
 
-// Collects the layers of one network; `place`, `stage` and `block` are those of the part being described.
-class SwinLayers {
+class SwinLayers : private LayerList {
  public:
   explicit SwinLayers(const SwinConfig& config) : config_(config) {}
 
   std::vector<LayerSpec> all() && {
     stem();
     for (int stage = 0; stage < config_.stages(); ++stage) {
-      base_.stage = stage;
+      part_.stage = stage;
       if (stage > 0) downsample();
       blocks();
     }
@@ -31,19 +30,10 @@ class SwinLayers {
   }
 
  private:
-  std::size_t index() const { return static_cast<std::size_t>(base_.stage); }
-
-  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
-    LayerSpec& layer = layers_.emplace_back(base_);
-    layer.name = std::move(name);
-    layer.kind = kind;
-    layer.in_channels = in;
-    layer.out_channels = out;
-    return layer;
-  }
+  std::size_t index() const { return static_cast<std::size_t>(part_.stage); }
 
   void stem() {
-    base_.place = LayerPlace::kStem;
+    part_.place = LayerPlace::kStem;
     LayerSpec& patches = add("patch_embed.proj", LayerKind::kConvolution, config_.input_channels, config_.dims.front());
     patches.kernel = config_.patch_size;
     patches.stride = config_.patch_size;
@@ -51,8 +41,8 @@ class SwinLayers {
   }
 
   void downsample() {
-    base_.place = LayerPlace::kDownsample;
-    const std::string prefix = fmt::format("layers.{}.downsample.", base_.stage);
+    part_.place = LayerPlace::kDownsample;
+    const std::string prefix = fmt::format("layers.{}.downsample.", part_.stage);
     const int dim = config_.dims[index() - 1];
     add(prefix + "merge", LayerKind::kMerge, dim, 4 * dim);
     add(prefix + "norm", LayerKind::kNorm, 4 * dim, 4 * dim);
@@ -60,17 +50,17 @@ class SwinLayers {
   }
 
   void blocks() {
-    base_.place = LayerPlace::kBlock;
+    part_.place = LayerPlace::kBlock;
     const int offsets = 2 * config_.window - 1;
-    for (base_.block = 0; base_.block < config_.depths[index()]; ++base_.block) {
-      add_transformer_block(layers_, base_, fmt::format("layers.{}.blocks.{}.", base_.stage, base_.block),
+    for (part_.block = 0; part_.block < config_.depths[index()]; ++part_.block) {
+      add_transformer_block(layers_, part_, fmt::format("layers.{}.blocks.{}.", part_.stage, part_.block),
                             config_.dims[index()], config_.window, {offsets * offsets, config_.heads[index()]});
     }
-    base_.block = -1;
+    part_.block = -1;
   }
 
   void head() {
-    base_.place = LayerPlace::kHead;
+    part_.place = LayerPlace::kHead;
     const int dim = config_.dims.back();
     add("norm", LayerKind::kNorm, dim, dim);
     add("head.global_pool", LayerKind::kPool, dim, dim);
@@ -78,8 +68,6 @@ class SwinLayers {
   }
 
   const SwinConfig& config_;
-  std::vector<LayerSpec> layers_;
-  LayerSpec base_;  // what the layers of the part being described have in common
 };
 
 // One side of a map: the length of its windows, how many there are, and by how much every other block shifts them.

@@ -6,7 +6,7 @@
 #include "convnext/error.h"
 #include "model/config.h"
 #include "model/field_checks.h"
-#include "model/layers.h"
+#include "model/layer_list.h"
 #include "model/registry_entries.h"
 #include "model/transformer.h"
 
@@ -24,7 +24,7 @@ int only_value(std::string_view what, const std::vector<int>& values) {
 }
 
 // Collects the layers of one network.
-class VisionTransformerLayers {
+class VisionTransformerLayers : private LayerList {
  public:
   explicit VisionTransformerLayers(const VisionTransformerConfig& config) : config_(config) {}
 
@@ -36,17 +36,6 @@ class VisionTransformerLayers {
   }
 
  private:
-  LayerSpec& add(std::string name, LayerKind kind, int in, int out) {
-    LayerSpec& layer = layers_.emplace_back();
-    layer.name = std::move(name);
-    layer.kind = kind;
-    layer.place = place_;
-    layer.in_channels = in;
-    layer.out_channels = out;
-    layer.tokens = tokens_;
-    return layer;
-  }
-
   void parameter(std::string name, int rows) {
     add(std::move(name), LayerKind::kParameter, config_.dim, config_.dim).shape = {1, rows, config_.dim};
   }
@@ -55,24 +44,23 @@ class VisionTransformerLayers {
     LayerSpec& patches = add("patch_embed.proj", LayerKind::kConvolution, config_.input_channels, config_.dim);
     patches.kernel = config_.patch_size;
     patches.stride = config_.patch_size;
-    tokens_ = config_.prefix_tokens();
+    part_.tokens = config_.prefix_tokens();
     parameter("cls_token", 1);
     if (config_.distilled) parameter("dist_token", 1);
-    parameter("pos_embed", tokens_ + config_.grid_height * config_.grid_width);
+    parameter("pos_embed", part_.tokens + config_.grid_height * config_.grid_width);
   }
 
   void block(int index) {
-    LayerSpec base;
-    base.place = LayerPlace::kBlock;
-    base.block = index;
-    base.tokens = tokens_;
-    add_transformer_block(layers_, base, fmt::format("blocks.{}.", index), config_.dim);
+    part_.place = LayerPlace::kBlock;
+    part_.block = index;
+    add_transformer_block(layers_, part_, fmt::format("blocks.{}.", index), config_.dim);
   }
 
   void head() {
-    place_ = LayerPlace::kHead;
+    part_.place = LayerPlace::kHead;
+    part_.block = -1;
     add("norm", LayerKind::kNorm, config_.dim, config_.dim);
-    tokens_ = 0;  // what is left is the class
+    part_.tokens = 0;  // what is left is the class
     add("head.global_pool", LayerKind::kPool, config_.dim, config_.dim);
     if (config_.classes == 0) return;
     add("head", LayerKind::kLinear, config_.dim, config_.classes);
@@ -80,9 +68,6 @@ class VisionTransformerLayers {
   }
 
   const VisionTransformerConfig& config_;
-  std::vector<LayerSpec> layers_;
-  LayerPlace place_ = LayerPlace::kStem;
-  int tokens_ = 0;  // before those of the patches, as far as the network has come
 };
 
 // Of pictures of `resolution` pixels a side.

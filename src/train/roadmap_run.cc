@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "convnext/error.h"
+#include "io/dataset.h"
 #include "io/file.h"
 #include "model/checkpoint.h"
 #include "model/description.h"
@@ -114,6 +115,13 @@ class RoadmapTrainer {
       const std::string other = first_difference(Json::parse(row->settings), settings_without_seed(run.settings));
       if (!other.empty()) refuse(fmt::format("in '{}', {}", run.step, other));
     }
+    // Known before anything is trained: pictures of other classes cannot stand in one table.
+    if (const auto split = find_training_split(training_.runs.front().settings.data)) {
+      const std::size_t classes = open_dataset(*split).classes.size();
+      if (classes != static_cast<std::size_t>(before.classes)) {
+        refuse(fmt::format("there were {} classes and are {} now", before.classes, classes));
+      }
+    }
     results_ = before;
   }
 
@@ -149,12 +157,7 @@ class RoadmapTrainer {
     row.gmac = cost.gmac;
     row.pictures = log.steps_an_epoch.value_or(0) * log.effective_batch.value_or(0) * run.settings.epochs;
     row.settings = settings_without_seed(run.settings).dump();
-    const int classes = class_count(card.network);
-    if (results_.classes != 0 && results_.classes != classes) {
-      throw Error(ErrorCode::kMismatch, fmt::format("'{}' has {} classes, and the steps before were trained on {}",
-                                                    run.settings.data.string(), classes, results_.classes));
-    }
-    results_.classes = classes;
+    results_.classes = class_count(card.network);
     results_.add(row, outcome);
     write_file_atomically(results_file(), to_json(results_));
     write_file_atomically(training_.output / "table.md", roadmap_table(results_));
