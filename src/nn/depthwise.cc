@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "kernels/depthwise_gradient.h"
 #include "kernels/isa.h"
@@ -36,6 +37,7 @@ struct DepthwiseConvolution : torch::autograd::Function<DepthwiseConvolution> {
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
                                const torch::Tensor& weight, const torch::Tensor& bias) {
     context->save_for_backward({x, weight});
+    const c10::impl::ExcludeDispatchKeyGuard without_autocast(c10::DispatchKey::AutocastCPU);
     return convolve(x, weight, bias);
   }
 
@@ -56,11 +58,14 @@ struct DepthwiseConvolution : torch::autograd::Function<DepthwiseConvolution> {
 }  // namespace
 
 torch::Tensor depthwise_convolution(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
-  const bool ours = x.device().is_cpu() && x.scalar_type() == torch::kFloat32 && at::GradMode::is_enabled() &&
-                    !at::autocast::is_autocast_enabled(at::kCPU);
+  // Under autocast in float32 too: it is the matrix products that gain from bfloat16, and libtorch's depthwise layers in
+  // that type are slower.
+  const bool ours = x.device().is_cpu() && at::GradMode::is_enabled() &&
+                    (x.scalar_type() == torch::kFloat32 || at::autocast::is_autocast_enabled(at::kCPU));
   if (!ours) return convolve(x, weight, bias);
+  const torch::Tensor in = x.to(torch::kFloat32);
   // A function of ours cannot be given a tensor that is not there.
-  return DepthwiseConvolution::apply(x, weight, bias.defined() ? bias : torch::zeros({weight.size(0)}, x.options()));
+  return DepthwiseConvolution::apply(in, weight, bias.defined() ? bias : torch::zeros({weight.size(0)}, in.options()));
 }
 
 }  // namespace convnext
