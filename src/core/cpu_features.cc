@@ -1,11 +1,11 @@
 #include "core/cpu_features.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
+#include <unistd.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
 
 #include <cstdint>
 #include <initializer_list>
@@ -90,6 +90,15 @@ CpuFeatures detect() { return {}; }
 const CpuFeatures& cpu_features() {
   static const CpuFeatures features = detect();
   return features;
+}
+
+std::ptrdiff_t second_level_cache_bytes() {
+  constexpr std::ptrdiff_t kUsual = 512 * 1024;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return kUsual;
 }
 
 }  // namespace convnext

@@ -3,6 +3,8 @@
 // Highway can tell too, but its library measures a timer whenever a process loads it, which takes 7 ms.
 #pragma once
 
+#include <cstddef>
+
 namespace convnext {
 
 struct CpuFeatures {
@@ -17,5 +19,8 @@ struct CpuFeatures {
 // Of this machine; found out once. Linux lets a process use AMX when it has asked, which this does: from then on its
 // threads have 8 KB more of registers, in memory only once they use them.
 const CpuFeatures& cpu_features();
+
+// Of a core, as the system tells; 512 KB where it does not.
+std::ptrdiff_t second_level_cache_bytes();
 
 }  // namespace convnext

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "convnext/error.h"
+#include "core/cpu_features.h"
 #include "engine/backend.h"
 #include "engine/cpu_network.h"
 #include "engine/network.h"
@@ -38,8 +39,14 @@ namespace {
 
 using namespace cpu;
 
-// Scratch of a tile: what of a core's second-level cache the weights that pass through it leave.
-const std::ptrdiff_t kTileFloats = (getenv("TK") ? atoi(getenv("TK")) : 384) * 1024 / std::ptrdiff_t{sizeof(float)};
+// Scratch of a tile: what of a core's second-level cache the weights that pass through it leave, as measured with 512
+// KB (Zen 3) and with 2 MB (Sapphire Rapids).
+std::ptrdiff_t tile_floats() {
+  constexpr std::ptrdiff_t kLeastBytes = 384 * 1024;
+  constexpr std::ptrdiff_t kMostBytes = 768 * 1024;
+  static const std::ptrdiff_t bytes = std::clamp(second_level_cache_bytes() * 3 / 8, kLeastBytes, kMostBytes);
+  return bytes / std::ptrdiff_t{sizeof(float)};
+}
 // A slice of the hidden channels: a multiple of the panels of every instruction set.
 constexpr int kHiddenSlice = 384;
 // A group, the pictures of a batch that are run together, is as large as keeps its maps below this.
@@ -69,7 +76,7 @@ struct Kernels {
 };
 
 // Pixels of a tile that needs `floats` of scratch a pixel.
-std::int64_t tile_pixels(std::ptrdiff_t floats) { return std::max<std::int64_t>(kTileFloats / floats, 8); }
+std::int64_t tile_pixels(std::ptrdiff_t floats) { return std::max<std::int64_t>(tile_floats() / floats, 8); }
 
 int hidden_slice(int channels) { return std::min(kHiddenSlice, 4 * channels); }
 
@@ -114,11 +121,19 @@ constexpr std::int64_t kSliceRows = 64;
 constexpr int kSliceInputs = 2 * kHiddenSlice;
 static_assert(kHiddenSlice % kQuantizedInputs == 0);
 
+// Floats a pixel of a slice of hidden activations in scratch: none where they come as bfloat16. An odd number of cache
+// lines, so that a column of them has all sets of the first-level cache.
+std::ptrdiff_t hidden_slice_stride(int channels, Products products, Isa isa) {
+  constexpr std::ptrdiff_t kLineFloats = 16;
+  if (products == Products::kBfloat16) return 0;
+  const std::ptrdiff_t lines = round_up(row_stride(hidden_slice(channels), isa), kLineFloats) / kLineFloats;
+  return (lines | 1) * kLineFloats;
+}
+
 // Scratch floats a pixel of a block: the branch and a slice of its hidden activation.
 std::ptrdiff_t block_floats(int channels, Products products, Isa isa) {
-  const int slice = hidden_slice(channels);
-  return row_stride(channels, isa) + row_stride(slice, isa) + narrow_floats(products, channels) +
-         narrow_floats(products, slice);
+  return row_stride(channels, isa) + hidden_slice_stride(channels, products, isa) + narrow_floats(products, channels) +
+         narrow_floats(products, hidden_slice(channels));
 }
 
 // What a group needs, in floats: a picture of it, or each thread.
@@ -447,7 +462,7 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
   const int hidden_channels = 4 * now_.channels;
   const int slice = hidden_slice(now_.channels);
-  const std::ptrdiff_t hidden_stride = row_stride(slice, network_.isa);
+  const std::ptrdiff_t hidden_stride = hidden_slice_stride(now_.channels, network_.block_products, network_.isa);
   const Products products = network_.block_products;
   const std::int64_t tile = tile_pixels(block_floats(now_.channels, products, network_.isa));
   const int slice_panels = kHiddenSlice / block.expand.panel_columns;

@@ -109,8 +109,8 @@ struct LinearCall {
   // The same inputs for products of fewer bits; then `first_input` is a multiple of kQuantizedInputs.
   QuantizedRows quantized;
   Bfloat16Rows bfloat16;
-  // When `values` is not null, and the products are of bfloat16: what f gives, rounded, goes there in place of `out`,
-  // which keeps the sums. It begins with the same column. Not for kResidual.
+  // When `values` is not null, and the products are of bfloat16: what f gives, rounded, goes there, and `out` is not used.
+  // It begins with the same column. Only for calls of all inputs, and not for kResidual.
   Bfloat16Rows bfloat16_out;
 };
 

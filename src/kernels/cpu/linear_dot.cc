@@ -167,34 +167,54 @@ CONVNEXT_BF16 HWY_INLINE void narrow_rows(const float* sums, std::ptrdiff_t stri
 }
 
 template <Epilogue kEpilogue, int kVectors, bool kFill>
-CONVNEXT_BF16 void narrow_panel(const LinearCall& call, std::ptrdiff_t out_column) {
-  const float* sums = call.out + out_column;
-  const Bfloat16Rows& out = call.bfloat16_out;
+CONVNEXT_BF16 void narrow_tile(std::int64_t rows, const float* sums, std::uint16_t* out, std::ptrdiff_t out_stride) {
+  constexpr std::ptrdiff_t kStride = kVectors * kLanes;
   std::int64_t m = 0;
-  for (; m + kRowsTogether <= call.rows; m += kRowsTogether) {
-    narrow_rows<kEpilogue, kVectors, kFill, kRowsTogether>(sums + m * call.out_stride, call.out_stride,
-                                                           out.values + m * out.stride + out_column, out.stride);
+  for (; m + kRowsTogether <= rows; m += kRowsTogether) {
+    narrow_rows<kEpilogue, kVectors, kFill, kRowsTogether>(sums + m * kStride, kStride, out + m * out_stride,
+                                                           out_stride);
   }
-  for (; m < call.rows; ++m) {
-    narrow_rows<kEpilogue, kVectors, kFill, 1>(sums + m * call.out_stride, call.out_stride,
-                                               out.values + m * out.stride + out_column, out.stride);
+  for (; m < rows; ++m) {
+    narrow_rows<kEpilogue, kVectors, kFill, 1>(sums + m * kStride, kStride, out + m * out_stride, out_stride);
   }
 }
 
+// f of sums (rows, kVectors * 16), rounded. A tile at a time, while its sums are in the first-level cache.
 template <int kVectors, bool kFill>
-void finish_bfloat16(const LinearCall& call, std::ptrdiff_t out_column) {
-  if (call.bfloat16_out.values == nullptr) return finish<kVectors>(call, out_column);
-  switch (call.epilogue) {
+void finish_tile(Epilogue epilogue, std::int64_t rows, const float* sums, std::uint16_t* out,
+                 std::ptrdiff_t out_stride) {
+  switch (epilogue) {
     case Epilogue::kNone:
     case Epilogue::kResidual:
-      return narrow_panel<Epilogue::kNone, kVectors, kFill>(call, out_column);
+      return narrow_tile<Epilogue::kNone, kVectors, kFill>(rows, sums, out, out_stride);
     case Epilogue::kGelu:
-      return narrow_panel<Epilogue::kGelu, kVectors, kFill>(call, out_column);
+      return narrow_tile<Epilogue::kGelu, kVectors, kFill>(rows, sums, out, out_stride);
     case Epilogue::kGeluTanh:
-      return narrow_panel<Epilogue::kGeluTanh, kVectors, kFill>(call, out_column);
+      return narrow_tile<Epilogue::kGeluTanh, kVectors, kFill>(rows, sums, out, out_stride);
     case Epilogue::kSilu:
-      return narrow_panel<Epilogue::kSilu, kVectors, kFill>(call, out_column);
+      return narrow_tile<Epilogue::kSilu, kVectors, kFill>(rows, sums, out, out_stride);
   }
+}
+
+// A panel whose products are of bfloat16, up to kRows rows at a time by multiply(row, rows, begin, begin_stride, out,
+// out_stride), which adds the products of these rows to what is in `begin`.
+template <int kVectors, int kRows, bool kFill, class Multiply>
+void multiply_bfloat16_panel(const PackedLinear& op, const LinearCall& call, const Panel& at,
+                             const Multiply& multiply) {
+  constexpr std::ptrdiff_t kColumns = kVectors * kLanes;
+  const float* bias = call.first_input == 0 ? op.bias.data() + at.column : nullptr;
+  const Bfloat16Rows& narrow = call.bfloat16_out;
+  HWY_ALIGN float sums[kRows * kColumns];
+  for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
+    if (narrow.values != nullptr) {
+      multiply(row, rows, bias, 0, sums, kColumns);
+      return finish_tile<kVectors, kFill>(call.epilogue, rows, sums,
+                                          narrow.values + row * narrow.stride + at.out_column, narrow.stride);
+    }
+    float* out = call.out + row * call.out_stride + at.out_column;
+    multiply(row, rows, bias == nullptr ? out : bias, bias == nullptr ? call.out_stride : 0, out, call.out_stride);
+  });
+  if (narrow.values == nullptr && call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
 }
 
 // ---- panels of vectors
@@ -224,19 +244,17 @@ struct Bfloat16Panels {
   void multiply(const PackedLinear& op, const LinearCall& call, const Panel& at) const {
     constexpr int kColumns = kVectors * kLanes;
     const std::uint16_t* panel = op.bfloat16.data() + at.column * op.padded_inputs;
-    const int inputs = call.last_input - call.first_input;
-    const int pairs = (inputs + 1) / 2;
-    const float* bias = call.first_input == 0 ? op.bias.data() + at.column : nullptr;
+    const int pairs = (call.last_input - call.first_input + 1) / 2;
     UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, call.first_input, 2 * pairs,
                                                       tiles_of<kMaxRows>(call) * pieces_of(pairs, kGroupsAPiece));
-    for_each_tile<kMaxRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
-      float* out = call.out + row * call.out_stride + at.out_column;
-      multiply_pair_rows<kMaxRows, kVectors>(rows, pairs, call.bfloat16.values + row * call.bfloat16.stride,
-                                             call.bfloat16.stride, panel + std::ptrdiff_t{call.first_input} * kColumns,
-                                             bias == nullptr ? out : bias, bias == nullptr ? call.out_stride : 0, out,
-                                             call.out_stride, upcoming);
-    });
-    if (call.last_input == op.inputs) finish_bfloat16<kVectors, false>(call, at.out_column);
+    multiply_bfloat16_panel<kVectors, kMaxRows, false>(
+        op, call, at,
+        [&](std::int64_t row, std::int64_t rows, const float* begin, std::ptrdiff_t begin_stride, float* out,
+            std::ptrdiff_t out_stride) {
+          multiply_pair_rows<kMaxRows, kVectors>(
+              rows, pairs, call.bfloat16.values + row * call.bfloat16.stride, call.bfloat16.stride,
+              panel + std::ptrdiff_t{call.first_input} * kColumns, begin, begin_stride, out, out_stride, upcoming);
+        });
   }
 };
 
@@ -353,33 +371,27 @@ struct TilePanels {
 
   template <int kVectors>
   void multiply(const PackedLinear& op, const LinearCall& call, const Panel& at) const {
-    if (op.products == Products::kInt8) {
-      multiply_int8<kVectors>(IntegersByTiles{registers}, op, call, at);
-      if (call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
-    } else {
-      multiply_bfloat16<kVectors>(op, call, at);
-      if (call.last_input == op.inputs) finish_bfloat16<kVectors, true>(call, at.out_column);
-    }
+    if (op.products == Products::kBfloat16) return multiply_bfloat16<kVectors>(op, call, at);
+    multiply_int8<kVectors>(IntegersByTiles{registers}, op, call, at);
+    if (call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
   }
 
   template <int kVectors>
   void multiply_bfloat16(const PackedLinear& op, const LinearCall& call, const Panel& at) const {
     constexpr int kColumns = kVectors * kLanes;
     const std::uint16_t* panel = op.bfloat16.data() + at.column * op.padded_inputs;
-    const int inputs = call.last_input - call.first_input;
-    const auto steps = static_cast<int>(pieces_of(inputs, kBfloat16Step));
-    const float* bias = call.first_input == 0 ? op.bias.data() + at.column : nullptr;
+    const auto steps = static_cast<int>(pieces_of(call.last_input - call.first_input, kBfloat16Step));
     UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, call.first_input, kBfloat16Step * steps,
                                                       tiles_of<kRowsOfTiles>(call) * steps);
-    for (std::int64_t row = 0; row < call.rows; row += kRowsOfTiles) {
-      float* out = call.out + row * call.out_stride + at.out_column;
-      const std::ptrdiff_t out_stride = call.out_stride * kBytesOfFloat;
-      multiply_tile_rows<false, kVectors>(registers, std::min<std::int64_t>(call.rows - row, kRowsOfTiles), steps,
-                                          call.bfloat16.values + row * call.bfloat16.stride, call.bfloat16.stride * 2,
-                                          panel + std::ptrdiff_t{call.first_input} * kColumns,
-                                          bias == nullptr ? out : bias, bias == nullptr ? out_stride : 0, out,
-                                          out_stride, upcoming);
-    }
+    multiply_bfloat16_panel<kVectors, kRowsOfTiles, true>(
+        op, call, at,
+        [&](std::int64_t row, std::int64_t rows, const float* begin, std::ptrdiff_t begin_stride, float* out,
+            std::ptrdiff_t out_stride) {
+          multiply_tile_rows<false, kVectors>(registers, rows, steps, call.bfloat16.values + row * call.bfloat16.stride,
+                                              call.bfloat16.stride * std::ptrdiff_t{sizeof(std::uint16_t)},
+                                              panel + std::ptrdiff_t{call.first_input} * kColumns, begin,
+                                              begin_stride * kBytesOfFloat, out, out_stride * kBytesOfFloat, upcoming);
+        });
   }
 };
 
