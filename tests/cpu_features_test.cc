@@ -41,6 +41,10 @@ TEST(CpuFeatures, AreThoseThatTheSystemNames) {
   EXPECT_EQ(features.avx512, avx512);
   EXPECT_EQ(features.avx512_vnni, avx512 && all({"avx512_vnni"}));
   EXPECT_EQ(features.avx512_bf16, avx512 && all({"avx512_bf16"}));
+  // The system may refuse what the processor has.
+  if (features.amx) {
+    EXPECT_TRUE(avx512 && all({"avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"}));
+  }
   EXPECT_FALSE(features.neon);
 }
 

@@ -20,6 +20,7 @@
 #include "kernels/isa.h"
 #include "kernels/layout.h"
 #include "kernels/linear.h"
+#include "kernels/narrow.h"
 #include "kernels/norm.h"
 #include "kernels/padding.h"
 #include "kernels/pool.h"
@@ -120,6 +121,10 @@ TEST(Isas, EverySupportedOneHasEveryKernel) {
     EXPECT_NE(cpu::grn_sums_for(isa), nullptr);
     EXPECT_NE(cpu::linear_for(isa), nullptr);
     EXPECT_NE(cpu::norm_for(isa), nullptr);
+    const cpu::LinearLayout layout = cpu::linear_layout(isa, cpu::WeightFormat::kBfloat16);
+    if (layout.products == cpu::Products::kBfloat16) {
+      EXPECT_NE(cpu::narrow_for(isa), nullptr);
+    }
   }
 }
 
@@ -375,6 +380,15 @@ TEST_P(Kernel, LinearGivesTheSameBitsWhereverARowLies) {
   EXPECT_EQ(together.values(), alone.values());
 }
 
+// VNNI is a matter of the processor: without it the instruction set's integers come from 16-bit sums.
+TEST(Isas, DotProductsAreUsedWhereTheProcessorHasThem) {
+  for (const Isa isa : supported_isas()) {
+    CpuFeatures none;
+    const bool same = cpu::linear_for(isa) == cpu::linear_for(isa, none);
+    EXPECT_EQ(same, isa != Isa::kAvx512 || !cpu_features().avx512_vnni) << name_of(isa);
+  }
+}
+
 // Slices of the inputs, added up in the output, with the epilogue once, at the end.
 TEST_P(Kernel, LinearGivesTheSameBitsInSlicesOfItsInputs) {
   const int inputs = 130;
@@ -422,28 +436,149 @@ TEST_P(Kernel, LinearComputesOnlyThePanelsItIsAskedFor) {
   }
 }
 
-// The weights are rounded, the arithmetic is float32's.
-TEST_P(Kernel, LinearWithBfloat16WeightsIsALinearOfTheRoundedWeights) {
-  for (const auto& [rows, inputs, outputs] :
-       {LinearCase{7, 19, 5}, LinearCase{17, 256, 48}, LinearCase{30, 601, 100}}) {
+// ---- bfloat16
+
+// Inputs rounded as the reference rounds, in rows that end in zeros up to the next whole step and lie between what
+// nobody may write.
+class Bfloat16Memory {
+ public:
+  Bfloat16Memory(std::int64_t rows, int inputs)
+      : rows_(rows),
+        stride_(round_up(inputs, cpu::kBfloat16Step) + 32),
+        storage_(static_cast<std::size_t>((rows + 1) * stride_ + 32), kUntouched) {}
+
+  cpu::Bfloat16Rows rows() {
+    const auto address = reinterpret_cast<std::uintptr_t>(storage_.data());
+    return {storage_.data() + (64 - address % 64) % 64 / sizeof(std::uint16_t), stride_};
+  }
+
+  // Of `inputs` values a row, and that zeros follow up to `filled`, and nothing else was written.
+  std::vector<float> values(int inputs, std::ptrdiff_t filled) {
+    std::vector<float> result;
+    for (std::int64_t m = 0; m < rows_; ++m) {
+      const std::uint16_t* row = rows().values + m * stride_;
+      for (int k = 0; k < inputs; ++k) result.push_back(bfloat16_to_float(row[k]));
+      for (std::ptrdiff_t k = inputs; k < stride_; ++k) {
+        EXPECT_EQ(row[k], k < filled ? 0 : kUntouched) << "value " << k << " of row " << m;
+      }
+    }
+    return result;
+  }
+
+  static constexpr std::uint16_t kUntouched = 0x7fc1;  // a NaN
+
+ private:
+  std::int64_t rows_;
+  std::ptrdiff_t stride_;
+  std::vector<std::uint16_t> storage_;
+};
+
+std::vector<float> rounded_to_bfloat16(std::vector<float> values) {
+  for (float& value : values) value = bfloat16_to_float(float_to_bfloat16(value));
+  return values;
+}
+
+class Bfloat16Kernel : public Kernel {
+ protected:
+  bool multiplies() const {
+    return cpu::linear_layout(isa(), cpu::WeightFormat::kBfloat16).products == cpu::Products::kBfloat16;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Isas, Bfloat16Kernel, testing::ValuesIn(supported_isas()),
+                         [](const auto& test) { return std::string(name_of(test.param)); });
+
+TEST_P(Bfloat16Kernel, NarrowRoundsAsTheReferenceAndFillsTheStep) {
+  if (!multiplies()) {
+    EXPECT_THROW(cpu::narrow_for(isa()), std::logic_error);
+    return;
+  }
+  for (const int inputs : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 384}) {
+    SCOPED_TRACE(inputs);
+    const std::int64_t rows = 3;
+    const std::vector<float> in = random_floats(product({rows, inputs}), static_cast<std::uint64_t>(inputs));
+    PaddedRows source(rows, inputs, isa());
+    source.fill(in);
+    Bfloat16Memory narrow(rows, inputs);
+    cpu::narrow_for(isa())(rows, inputs, source.data(), source.stride(), narrow.rows());
+    EXPECT_EQ(narrow.values(inputs, round_up(inputs, cpu::kBfloat16Step)), rounded_to_bfloat16(in));
+  }
+}
+
+TEST_P(Bfloat16Kernel, NarrowKeepsWhatIsNoNumberAndDropsWhatIsNotNormal) {
+  if (!multiplies()) return;
+  PaddedRows source(1, 6, isa());
+  const float greatest = std::numeric_limits<float>::max();
+  source.fill(std::vector<float>{kNan, HUGE_VALF, -HUGE_VALF, 1e-40f, -0.0f, greatest});
+  Bfloat16Memory narrow(1, 6);
+  cpu::narrow_for(isa())(1, 6, source.data(), source.stride(), narrow.rows());
+  const std::vector<float> values = narrow.values(6, cpu::kBfloat16Step);
+  EXPECT_TRUE(std::isnan(values[0]));
+  EXPECT_EQ((std::vector<float>(values.begin() + 1, values.end())),
+            (std::vector<float>{HUGE_VALF, -HUGE_VALF, 0.0f, -0.0f, HUGE_VALF}));
+}
+
+// The weights are rounded, and where they are multiplied as bfloat16 the inputs too; sums are float32's.
+TEST_P(Bfloat16Kernel, LinearIsALinearOfTheRoundedWeights) {
+  std::vector<LinearCase> sizes = {{7, 19, 5}, {17, 256, 48}, {30, 601, 100}, {64, 96, 384}, {100, 33, 16}};
+  for (std::int64_t rows = 1; rows <= 35; ++rows) sizes.push_back({rows, 31 + static_cast<int>(rows), 40});
+  for (int outputs = 1; outputs <= 100; outputs += 9) sizes.push_back({33, 70, outputs});
+  for (const auto& [rows, inputs, outputs] : sizes) {
+    SCOPED_TRACE(fmt::format("{} x {} x {}", rows, inputs, outputs));
     const std::vector<float> in = random_floats(product({rows, inputs}), 1);
-    std::vector<float> weight = random_floats(product({outputs, inputs}), 2);
+    const std::vector<float> weight = random_floats(product({outputs, inputs}), 2);
     const std::vector<float> bias = random_floats(product({outputs}), 3);
     const cpu::PackedLinear op =
         cpu::pack_linear(isa(), inputs, outputs, weight, bias, {}, cpu::WeightFormat::kBfloat16);
     PaddedRows source(rows, inputs, isa());
     source.fill(in);
     PaddedRows result(rows, outputs, isa());
-    cpu::linear_for(isa())(op,
-                           cpu::whole_linear(op, rows, source.data(), source.stride(), result.data(), result.stride()));
+    cpu::LinearCall call = cpu::whole_linear(op, rows, source.data(), source.stride(), result.data(), result.stride());
+    Bfloat16Memory narrow(rows, inputs);
+    if (multiplies()) {
+      call.bfloat16 = narrow.rows();
+      cpu::narrow_for(isa())(rows, inputs, source.data(), source.stride(), call.bfloat16);
+    }
+    cpu::linear_for(isa())(op, call);
     std::vector<float> unrounded(product({rows, outputs}));
     ref::linear(inputs, outputs, in, weight, bias, unrounded);
-    for (float& value : weight) value = bfloat16_to_float(float_to_bfloat16(value));
     std::vector<float> expected(unrounded.size());
-    ref::linear(inputs, outputs, in, weight, bias, expected);
+    ref::linear(inputs, outputs, multiplies() ? rounded_to_bfloat16(in) : in, rounded_to_bfloat16(weight), bias,
+                expected);
     EXPECT_TRUE(tensors_close(result.values(), expected, sum_bounds(inputs)));
     EXPECT_FALSE(tensors_close(result.values(), unrounded, sum_bounds(inputs)));
     EXPECT_TRUE(result.is_clean());
+    if (HasFailure()) return;
+  }
+}
+
+// What goes on to another linear goes in bfloat16: the same values, rounded once more.
+TEST_P(Bfloat16Kernel, LinearRoundsWhatItsActivationGives) {
+  if (!multiplies()) return;
+  for (const int outputs : {16, 40, 48, 64, 80, 100, 384}) {
+    const std::int64_t rows = 37;
+    const int inputs = 70;
+    PaddedRows source(rows, inputs, isa());
+    source.fill(random_floats(product({rows, inputs}), 1));
+    Bfloat16Memory narrow(rows, inputs);
+    cpu::narrow_for(isa())(rows, inputs, source.data(), source.stride(), narrow.rows());
+    const cpu::PackedLinear op =
+        cpu::pack_linear(isa(), inputs, outputs, random_floats(product({outputs, inputs}), 2),
+                         random_floats(product({outputs}), 3), {}, cpu::WeightFormat::kBfloat16);
+    for (const cpu::Epilogue epilogue :
+         {cpu::Epilogue::kNone, cpu::Epilogue::kGelu, cpu::Epilogue::kGeluTanh, cpu::Epilogue::kSilu}) {
+      SCOPED_TRACE(fmt::format("{} outputs, epilogue {}", outputs, static_cast<int>(epilogue)));
+      PaddedRows wide(rows, outputs, isa());
+      cpu::LinearCall call = cpu::whole_linear(op, rows, nullptr, 0, wide.data(), wide.stride(), epilogue);
+      call.bfloat16 = narrow.rows();
+      cpu::linear_for(isa())(op, call);
+      call.out = nullptr;
+      Bfloat16Memory out(rows, outputs);
+      call.bfloat16_out = out.rows();
+      cpu::linear_for(isa())(op, call);
+      const std::ptrdiff_t filled = isa() == Isa::kAmx ? round_up(outputs, 32) : padded_channels(outputs, isa());
+      EXPECT_EQ(out.values(outputs, filled), rounded_to_bfloat16(wide.values()));
+    }
   }
 }
 
@@ -457,7 +592,7 @@ struct Integers {
 
 Integers quantized(Isa isa, std::int64_t rows, int inputs, PaddedRows& source) {
   Integers integers;
-  integers.rows.stride = round_up(inputs, 32) + 8;
+  integers.rows.stride = round_up(inputs, 64) + 8;
   integers.rows.run_stride = quantized_runs(inputs);
   integers.values.assign(product({rows, integers.rows.stride}), 77);
   integers.runs.resize(product({rows, integers.rows.run_stride}));
@@ -518,6 +653,13 @@ TEST_P(Kernel, QuantizeTakesZerosAndTellsInfinitiesAndNan) {
   }
 }
 
+// With the processor's dot products and, where the instruction set does not stand for them, without.
+std::vector<cpu::LinearFunction> linears_of(Isa isa) {
+  std::vector<cpu::LinearFunction> functions = {cpu::linear_for(isa)};
+  if (isa == Isa::kAvx512) functions.push_back(cpu::linear_for(isa, CpuFeatures()));
+  return functions;
+}
+
 // The largest integers there are, of one sign: where 16 bits are too few for two products, this is where it shows.
 TEST_P(Kernel, LinearWithInt8WeightsDoesNotSaturate) {
   const int inputs = 768;
@@ -529,18 +671,21 @@ TEST_P(Kernel, LinearWithInt8WeightsDoesNotSaturate) {
   source.fill(in);
   const Integers integers = quantized(isa(), 1, inputs, source);
   EXPECT_EQ(integers.values[5], 255);
-  PaddedRows result(1, 20, isa());
-  cpu::LinearCall call = cpu::whole_linear(op, 1, nullptr, 0, result.data(), result.stride());
-  call.quantized = integers.rows;
-  cpu::linear_for(isa())(op, call);
-  for (const float value : result.values()) EXPECT_NEAR(value, 768.25f, 1e-3f);
+  for (const cpu::LinearFunction linear : linears_of(isa())) {
+    PaddedRows result(1, 20, isa());
+    cpu::LinearCall call = cpu::whole_linear(op, 1, nullptr, 0, result.data(), result.stride());
+    call.quantized = integers.rows;
+    linear(op, call);
+    for (const float value : result.values()) EXPECT_NEAR(value, 768.25f, 1e-3f);
+  }
 }
 
 // Integers are exact, so that only the last operations of each run can differ from this.
 TEST_P(Kernel, LinearWithInt8WeightsIsTheIntegerProduct) {
   for (const auto& [rows, inputs, outputs] :
        {LinearCase{1, 1, 1}, LinearCase{7, 19, 5}, LinearCase{13, 96, 50}, LinearCase{17, 384, 48},
-        LinearCase{30, 385, 100}, LinearCase{5, 1000, 33}}) {
+        LinearCase{30, 385, 100}, LinearCase{5, 1000, 33}, LinearCase{32, 64, 64}, LinearCase{49, 100, 20},
+        LinearCase{67, 65, 81}}) {
     SCOPED_TRACE(fmt::format("{} x {} x {}", rows, inputs, outputs));
     const std::vector<float> in = random_floats(product({rows, inputs}), 1);
     const std::vector<float> weight = random_floats(product({outputs, inputs}), 2);
@@ -575,11 +720,13 @@ TEST_P(Kernel, LinearWithInt8WeightsIsTheIntegerProduct) {
     source.fill(in);
     const Integers integers = quantized(isa(), rows, inputs, source);
     PaddedRows result(rows, outputs, isa());
-    cpu::LinearCall call = cpu::whole_linear(op, rows, nullptr, 0, result.data(), result.stride());
-    call.quantized = integers.rows;
-    cpu::linear_for(isa())(op, call);
-    EXPECT_TRUE(tensors_close(result.values(), expected, {.relative = 3e-7, .largest = 5e-7}));
-    EXPECT_TRUE(result.is_clean());
+    for (const cpu::LinearFunction linear : linears_of(isa())) {
+      cpu::LinearCall call = cpu::whole_linear(op, rows, nullptr, 0, result.data(), result.stride());
+      call.quantized = integers.rows;
+      linear(op, call);
+      EXPECT_TRUE(tensors_close(result.values(), expected, {.relative = 3e-7, .largest = 5e-7}));
+      EXPECT_TRUE(result.is_clean());
+    }
     // What it approximates.
     std::vector<float> unquantized(expected.size());
     ref::linear(inputs, outputs, in, weight, bias, unquantized);
@@ -608,6 +755,11 @@ TEST_P(Kernel, LinearWithNarrowWeightsGivesTheSameBitsInSlicesAndPanels) {
     cpu::LinearCall whole = cpu::whole_linear(op, rows, source.data(), source.stride(), together.data(),
                                               together.stride(), cpu::Epilogue::kGelu);
     whole.quantized = integers.rows;
+    Bfloat16Memory narrow(rows, inputs);
+    whole.bfloat16 = narrow.rows();
+    if (op.products == cpu::Products::kBfloat16) {
+      cpu::narrow_for(isa())(rows, inputs, source.data(), source.stride(), whole.bfloat16);
+    }
     linear(op, whole);
     PaddedRows pieces(rows, outputs, isa());
     for (int panel = 0; panel < op.panels(); ++panel) {
@@ -620,6 +772,7 @@ TEST_P(Kernel, LinearWithNarrowWeightsGivesTheSameBitsInSlicesAndPanels) {
         call.last_panel = panel + 1;
         call.first_input = first;
         call.last_input = std::min(first + kQuantizedInputs, inputs);
+        call.bfloat16.values += first;
         call.quantized.values += first;
         call.quantized.runs += first / kQuantizedInputs;
         linear(op, call);

@@ -77,9 +77,9 @@ typedef int (*convnext_progress_function)(double part, void* user);
 
 typedef struct convnext_load_options {
   const char* architecture; /* registered name, for weights without a card */
-  const char* isa;          /* "scalar", "avx2", "avx512", "neon"; NULL: $CONVNEXT_ISA, then the best there is */
-  int precision;            /* a convnext_precision */
-  int threads;              /* 0: as many as the process may use */
+  const char* isa; /* "scalar", "avx2", "avx512", "avx512_bf16", "amx", "neon"; NULL: $CONVNEXT_ISA, then the best */
+  int precision;   /* a convnext_precision */
+  int threads;     /* 0: as many as the process may use */
   convnext_log_function log;
   convnext_progress_function progress;
   void* user;

@@ -52,7 +52,7 @@ struct Prediction {
 
 struct LoadOptions {
   std::string architecture = {};  // registered name, for weights without a card; an error when a card contradicts it
-  std::string isa = {};           // scalar, avx2, avx512, neon; empty: CONVNEXT_ISA, then the best there is
+  std::string isa = {};  // scalar, avx2, avx512, avx512_bf16, amx, neon; empty: CONVNEXT_ISA, then the best there is
   // Empty: int8 if the file holds integers and what it runs on computes in them (scalar does not), else fp32.
   std::optional<Precision> precision = {};
 

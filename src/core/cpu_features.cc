@@ -1,5 +1,9 @@
 #include "core/cpu_features.h"
 
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -37,6 +41,18 @@ unsigned saved_registers() {
   return low;
 }
 
+// Whether the system saves AMX's registers for this process, which it does for those that ask.
+bool may_use_tiles(unsigned saved) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM, of Linux 5.16
+  constexpr int kTileData = 18;
+  return has(saved, {17, kTileData}) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  static_cast<void>(saved);
+  return false;
+#endif
+}
+
 CpuFeatures detect() {
   const Registers basic = cpuid(1), more = cpuid(7), last = cpuid(7, 1), extended = cpuid(0x80000001);
   CpuFeatures features;
@@ -51,6 +67,7 @@ CpuFeatures detect() {
   features.avx512 = features.avx2 && saves_zmm && has(more.ebx, {16, 17, 28, 30, 31});  // F, DQ, CD, BW, VL
   features.avx512_vnni = features.avx512 && has(more.ecx, {11});
   features.avx512_bf16 = features.avx512 && has(last.eax, {5});
+  features.amx = features.avx512_vnni && features.avx512_bf16 && has(more.edx, {22, 24, 25}) && may_use_tiles(saved);
   return features;
 }
 
@@ -73,6 +90,15 @@ CpuFeatures detect() { return {}; }
 const CpuFeatures& cpu_features() {
   static const CpuFeatures features = detect();
   return features;
+}
+
+std::ptrdiff_t second_level_cache_bytes() {
+  constexpr std::ptrdiff_t kUsual = 512 * 1024;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return kUsual;
 }
 
 }  // namespace convnext

@@ -62,7 +62,7 @@ struct CompileOptions {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;  // "scalar", "avx2", "avx512", "neon", "libtorch"
+  virtual std::string_view name() const = 0;  // "scalar", "avx2", "avx512", "avx512_bf16", "amx", "neon", "libtorch"
   // Whether compile() takes that precision.
   virtual bool computes_in(Precision precision) const = 0;
   // Throws Error (kUnsupported) for a precision or network that this backend does not run.
@@ -74,7 +74,7 @@ class Backend {
 std::unique_ptr<Backend> make_reference_backend();
 
 // The CPU's fastest instruction set, or the one that `isa` or else the environment variable CONVNEXT_ISA names: scalar,
-// avx2, avx512, neon. Throws Error (kUnsupported) with those there are, when it is not one of them.
+// avx2, avx512, avx512_bf16, amx, neon. Throws Error (kUnsupported) with those there are, when it is not one of them.
 std::unique_ptr<Backend> make_cpu_backend(std::string_view isa = {});
 
 // The instruction sets that make_cpu_backend() accepts on this machine, best first; "scalar" is always there.

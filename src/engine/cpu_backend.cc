@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "convnext/error.h"
+#include "core/cpu_features.h"
 #include "engine/backend.h"
 #include "engine/cpu_network.h"
 #include "engine/network.h"
@@ -38,8 +39,14 @@ namespace {
 
 using namespace cpu;
 
-// Scratch of a tile: what of a core's second-level cache the weights that pass through it leave.
-constexpr std::ptrdiff_t kTileFloats = 384 * 1024 / std::ptrdiff_t{sizeof(float)};
+// Scratch of a tile: what of a core's second-level cache the weights that pass through it leave, as measured with 512
+// KB (Zen 3) and with 2 MB (Sapphire Rapids).
+std::ptrdiff_t tile_floats() {
+  constexpr std::ptrdiff_t kLeastBytes = 384 * 1024;
+  constexpr std::ptrdiff_t kMostBytes = 768 * 1024;
+  static const std::ptrdiff_t bytes = std::clamp(second_level_cache_bytes() * 3 / 8, kLeastBytes, kMostBytes);
+  return bytes / std::ptrdiff_t{sizeof(float)};
+}
 // A slice of the hidden channels: a multiple of the panels of every instruction set.
 constexpr int kHiddenSlice = 384;
 // A group, the pictures of a batch that are run together, is as large as keeps its maps below this.
@@ -52,6 +59,7 @@ struct Kernels {
       : depthwise(depthwise_for(isa)),
         norm(norm_for(isa)),
         quantize(quantize_for(isa)),
+        narrow(linear_layout(isa, WeightFormat::kBfloat16).products == Products::kBfloat16 ? narrow_for(isa) : nullptr),
         linear(linear_for(isa)),
         grn_sums(grn_sums_for(isa)),
         grn_apply(grn_apply_for(isa)),
@@ -60,6 +68,7 @@ struct Kernels {
   DepthwiseFunction depthwise;
   NormFunction norm;
   QuantizeFunction quantize;
+  NarrowFunction narrow;  // null where nothing is multiplied in bfloat16
   LinearFunction linear;
   GrnSumsFunction grn_sums;
   GrnApplyFunction grn_apply;
@@ -67,43 +76,64 @@ struct Kernels {
 };
 
 // Pixels of a tile that needs `floats` of scratch a pixel.
-std::int64_t tile_pixels(std::ptrdiff_t floats) { return std::max<std::int64_t>(kTileFloats / floats, 8); }
+std::int64_t tile_pixels(std::ptrdiff_t floats) { return std::max<std::int64_t>(tile_floats() / floats, 8); }
 
 int hidden_slice(int channels) { return std::min(kHiddenSlice, 4 * channels); }
 
-// Bytes from one quantized row to the next; never a multiple of 1 KB, as row_stride().
-std::ptrdiff_t quantized_stride(std::ptrdiff_t inputs) {
-  const std::ptrdiff_t stride = round_up(inputs, 32);
-  return stride % 1024 == 0 ? stride + 64 : stride;
+// Inputs of a linear whose products are of fewer bits: one of the two is used.
+struct NarrowRows {
+  QuantizedRows quantized;
+  Bfloat16Rows bfloat16;
+};
+
+// Bytes from one narrow row to the next: whole cache lines, and never a multiple of 1 KB, as row_stride().
+std::ptrdiff_t narrow_row_bytes(Products products, std::ptrdiff_t inputs) {
+  constexpr std::ptrdiff_t kLine = 64;
+  const std::ptrdiff_t bytes = round_up(products == Products::kInt8 ? inputs : 2 * inputs, kLine);
+  return bytes % 1024 == 0 ? bytes + kLine : bytes;
 }
 
-// Scratch floats of a quantized row, 0 for a linear that does not want any.
-std::ptrdiff_t quantized_floats(WeightFormat format, std::ptrdiff_t inputs) {
-  constexpr std::ptrdiff_t kRunFloats = sizeof(QuantizedRun) / sizeof(float);
-  return format == WeightFormat::kInt8 ? quantized_stride(inputs) / 4 + quantized_runs(inputs) * kRunFloats : 0;
+// Scratch floats of a narrow row, 0 for float32.
+std::ptrdiff_t narrow_floats(Products products, std::ptrdiff_t inputs) {
+  if (products == Products::kFloat32) return 0;
+  const std::ptrdiff_t runs = products == Products::kInt8 ? quantized_runs(inputs) : 0;
+  return (narrow_row_bytes(products, inputs) + runs * std::ptrdiff_t{sizeof(QuantizedRun)}) /
+         std::ptrdiff_t{sizeof(float)};
 }
 
-// Room for `rows` quantized rows in `memory`, which moves on behind it.
-QuantizedRows take_quantized(std::int64_t rows, std::ptrdiff_t inputs, float*& memory) {
-  QuantizedRows taken;
-  taken.stride = quantized_stride(inputs);
-  taken.run_stride = quantized_runs(inputs);
-  taken.values = reinterpret_cast<std::uint8_t*>(memory);
-  taken.runs = reinterpret_cast<QuantizedRun*>(taken.values + rows * taken.stride);
-  memory = reinterpret_cast<float*>(taken.runs + rows * taken.run_stride);
+// Room for `rows` narrow rows in `memory`, which moves on behind it.
+NarrowRows take_narrow(Products products, std::int64_t rows, std::ptrdiff_t inputs, float*& memory) {
+  NarrowRows taken;
+  const std::ptrdiff_t row_bytes = narrow_row_bytes(products, inputs);
+  float* const begin = std::exchange(memory, memory + rows * narrow_floats(products, inputs));
+  if (products == Products::kInt8) {
+    auto* values = reinterpret_cast<std::uint8_t*>(begin);
+    taken.quantized = {values, row_bytes, reinterpret_cast<QuantizedRun*>(values + rows * row_bytes),
+                       quantized_runs(inputs)};
+  } else if (products == Products::kBfloat16) {
+    taken.bfloat16 = {reinterpret_cast<std::uint16_t*>(begin), row_bytes / std::ptrdiff_t{sizeof(std::uint16_t)}};
+  }
   return taken;
 }
 
-// Rows and inputs of Pass::multiply() that are quantized at a time.
+// Rows and inputs of Pass::multiply() that are made narrow at a time.
 constexpr std::int64_t kSliceRows = 64;
 constexpr int kSliceInputs = 2 * kHiddenSlice;
 static_assert(kHiddenSlice % kQuantizedInputs == 0);
 
+// Floats a pixel of a slice of hidden activations in scratch: none where they come as bfloat16. An odd number of cache
+// lines, so that a column of them has all sets of the first-level cache.
+std::ptrdiff_t hidden_slice_stride(int channels, Products products, Isa isa) {
+  constexpr std::ptrdiff_t kLineFloats = 16;
+  if (products == Products::kBfloat16) return 0;
+  const std::ptrdiff_t lines = round_up(row_stride(hidden_slice(channels), isa), kLineFloats) / kLineFloats;
+  return (lines | 1) * kLineFloats;
+}
+
 // Scratch floats a pixel of a block: the branch and a slice of its hidden activation.
-std::ptrdiff_t block_floats(int channels, WeightFormat format, Isa isa) {
-  const int slice = hidden_slice(channels);
-  return row_stride(channels, isa) + row_stride(slice, isa) + quantized_floats(format, channels) +
-         quantized_floats(format, slice);
+std::ptrdiff_t block_floats(int channels, Products products, Isa isa) {
+  return row_stride(channels, isa) + hidden_slice_stride(channels, products, isa) + narrow_floats(products, channels) +
+         narrow_floats(products, hidden_slice(channels));
 }
 
 // What a group needs, in floats: a picture of it, or each thread.
@@ -144,10 +174,12 @@ Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threa
       plan.hidden = std::max(plan.hidden, pixels * row_stride(4 * channels, isa));
     }
     if (config.grn) plan.factors = std::max(plan.factors, row_stride(4 * channels, isa));
-    add_tile(block_floats(channels, network.block_format, isa));
+    add_tile(block_floats(channels, network.block_products, isa));
     if (network.stages[i].downsample) add_tile(network.stages[i].downsample->matrix.inputs);
   }
-  plan.slice = kSliceRows * quantized_floats(network.block_format, kSliceInputs);
+  for (const Products products : {network.block_products, network.head_products}) {
+    plan.slice = std::max(plan.slice, kSliceRows * narrow_floats(products, kSliceInputs));
+  }
   plan.vector = row_stride(std::max({config.dims.back(), config.head_hidden, config.classes}), isa);
   for (std::ptrdiff_t* floats : {&plan.map, &plan.hidden, &plan.factors, &plan.vector, &plan.tile, &plan.slice}) {
     *floats = round_up(*floats, 16);  // each on cache lines of its own
@@ -259,7 +291,7 @@ class Pass {
   void for_each_picture(std::int64_t pixels, std::int64_t first, std::int64_t count, const Part& part) const;
   ProfileTimer timer(const Worker& worker) const { return {profile_, worker.thread, part_}; }
   void multiply(const PackedLinear& op, const LinearCall& whole, const Worker& worker) const;
-  void quantize(const PackedLinear& op, const QuantizedRows& rows, LinearCall& call) const;
+  void narrow(const PackedLinear& op, const NarrowRows& rows, LinearCall& call) const;
   void branch(const PackedBlock& block, std::int64_t first, std::int64_t count, float* out, ProfileTimer& timer) const;
   void block_in_tiles(const PackedBlock& block, const Maps& out);
   void block_with_grn(const PackedBlock& block, const Maps& out);
@@ -372,16 +404,18 @@ void Pass::downsample(std::size_t stage) {
   advance(out);
 }
 
-// The inputs of `call` as integers, for a linear that wants them so.
-void Pass::quantize(const PackedLinear& op, const QuantizedRows& rows, LinearCall& call) const {
-  if (op.format != WeightFormat::kInt8) return;
-  kernels_.quantize(call.rows, call.last_input - call.first_input, call.in, call.in_stride, rows);
-  call.quantized = rows;
+// The inputs of `call` as the products want them.
+void Pass::narrow(const PackedLinear& op, const NarrowRows& rows, LinearCall& call) const {
+  const int inputs = call.last_input - call.first_input;
+  call.quantized = rows.quantized;
+  call.bfloat16 = rows.bfloat16;
+  if (op.products == Products::kInt8) kernels_.quantize(call.rows, inputs, call.in, call.in_stride, rows.quantized);
+  if (op.products == Products::kBfloat16) kernels_.narrow(call.rows, inputs, call.in, call.in_stride, rows.bfloat16);
 }
 
 // A call for all inputs, in slices of them that stay in the second-level cache from panel to panel.
 void Pass::multiply(const PackedLinear& op, const LinearCall& whole, const Worker& worker) const {
-  const std::int64_t most = op.format == WeightFormat::kInt8 ? kSliceRows : whole.rows;
+  const std::int64_t most = op.products == Products::kFloat32 ? whole.rows : kSliceRows;
   for (std::int64_t row = 0; row < whole.rows; row += most) {
     LinearCall call = whole;
     call.rows = std::min(most, whole.rows - row);
@@ -392,7 +426,7 @@ void Pass::multiply(const PackedLinear& op, const LinearCall& whole, const Worke
       call.first_input = input;
       call.last_input = std::min(input + kSliceInputs, op.inputs);
       float* memory = worker.slice;
-      quantize(op, take_quantized(call.rows, kSliceInputs, memory), call);
+      narrow(op, take_narrow(op.products, call.rows, kSliceInputs, memory), call);
       kernels_.linear(op, call);
     }
   }
@@ -428,8 +462,9 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
   const int hidden_channels = 4 * now_.channels;
   const int slice = hidden_slice(now_.channels);
-  const std::ptrdiff_t hidden_stride = row_stride(slice, network_.isa);
-  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_format, network_.isa));
+  const std::ptrdiff_t hidden_stride = hidden_slice_stride(now_.channels, network_.block_products, network_.isa);
+  const Products products = network_.block_products;
+  const std::int64_t tile = tile_pixels(block_floats(now_.channels, products, network_.isa));
   const int slice_panels = kHiddenSlice / block.expand.panel_columns;
   crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
@@ -440,8 +475,11 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
     LinearCall expand = whole_linear(block.expand, count, inputs, stride, hidden, hidden_stride, activation_);
     LinearCall project = whole_linear(block.project, count, hidden, hidden_stride, out.pixel(first), stride,
                                       Epilogue::kResidual, now_.pixel(first));
-    quantize(block.expand, take_quantized(count, now_.channels, memory), expand);
-    const QuantizedRows quantized_hidden = take_quantized(count, slice, memory);
+    narrow(block.expand, take_narrow(products, count, now_.channels, memory), expand);
+    const NarrowRows narrow_hidden = take_narrow(products, count, slice, memory);
+    // From activation to bfloat16 without a way through memory. Integers need the whole row first.
+    expand.bfloat16_out = narrow_hidden.bfloat16;
+    project.bfloat16 = narrow_hidden.bfloat16;
     for (int channel = 0; channel < hidden_channels; channel += slice) {
       expand.first_panel = channel / slice * slice_panels;
       expand.last_panel = std::min(expand.first_panel + slice_panels, block.expand.panels());
@@ -449,7 +487,7 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
       time.lap(Operation::kExpand);
       project.first_input = channel;
       project.last_input = std::min(channel + slice, hidden_channels);
-      quantize(block.project, quantized_hidden, project);
+      if (products == Products::kInt8) narrow(block.project, narrow_hidden, project);
       kernels_.linear(block.project, project);
       time.lap(Operation::kProject);
     }
@@ -459,7 +497,7 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
 void Pass::block_with_grn(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
   const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
-  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_format, network_.isa));
+  const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_products, network_.isa));
   crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
     branch(block, first, count, worker.tile, time);

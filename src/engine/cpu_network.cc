@@ -118,7 +118,8 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
   PackedNetwork network;
   network.isa = isa;
   network.config = config;
-  network.block_format = packer.block_format();
+  network.block_products = linear_layout(isa, packer.block_format()).products;
+  network.head_products = linear_layout(isa, packer.head_format()).products;
   network.stages.resize(config.dims.size());
 
   // Each fills a place of its own. The last stage, whose blocks are the largest, comes first: so threads end together.

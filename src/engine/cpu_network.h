@@ -40,7 +40,8 @@ struct PackedStage {
 
 struct PackedNetwork {
   Isa isa{};
-  cpu::WeightFormat block_format = cpu::WeightFormat::kFloat32;  // of blocks' linears and of downsampling
+  cpu::Products block_products = cpu::Products::kFloat32;  // of blocks' linears and of downsampling
+  cpu::Products head_products = cpu::Products::kFloat32;
   ConvNextConfig config;
   std::vector<PackedConvolution> stem;
   std::optional<cpu::PackedNorm> stem_norm;
@@ -56,7 +57,8 @@ struct PackedNetwork {
 // packed weights there are never more than a few tensors.
 //
 // In kBf16 and kInt8 the weights of blocks' linears and of downsampling are kept so; the head's in bfloat16 in both,
-// for its activations are no map's; the stem's, whose inputs are pixels, and all that is not a matrix, in float32.
+// for its activations are no map's; the stem's, whose inputs are pixels, and all that is not a matrix, in float32. What
+// is multiplied in bfloat16 is the instruction set's affair (kernels/linear.h).
 PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightStore& weights, Precision precision,
                            const CompileOptions& options = {});
 

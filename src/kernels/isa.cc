@@ -17,6 +17,10 @@ std::string_view name_of(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Bf16:
+      return "avx512_bf16";
+    case Isa::kAmx:
+      return "amx";
     case Isa::kNeon:
       return "neon";
   }
@@ -28,6 +32,8 @@ int lanes(Isa isa) {
     case Isa::kAvx2:
       return 8;
     case Isa::kAvx512:
+    case Isa::kAvx512Bf16:
+    case Isa::kAmx:
       return 16;
     case Isa::kNeon:
       return 4;
@@ -41,7 +47,11 @@ std::vector<Isa> supported_isas() {
   // foreach_target.h compiles for exactly HWY_TARGETS.
   const CpuFeatures& cpu = cpu_features();
   std::vector<Isa> isas;
-  if ((HWY_TARGETS & HWY_AVX3) && cpu.avx512) isas.push_back(Isa::kAvx512);
+  if (HWY_TARGETS & HWY_AVX3) {
+    if (cpu.amx) isas.push_back(Isa::kAmx);
+    if (cpu.avx512_bf16 && cpu.avx512_vnni) isas.push_back(Isa::kAvx512Bf16);
+    if (cpu.avx512) isas.push_back(Isa::kAvx512);
+  }
   if ((HWY_TARGETS & HWY_AVX2) && cpu.avx2) isas.push_back(Isa::kAvx2);
   if ((HWY_TARGETS & HWY_NEON) && cpu.neon) isas.push_back(Isa::kNeon);
   if (HWY_TARGETS & (HWY_EMU128 | HWY_SCALAR)) isas.push_back(Isa::kPortable);

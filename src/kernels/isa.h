@@ -9,13 +9,15 @@
 namespace convnext {
 
 enum class Isa {
-  kPortable,  // Highway's fallback, 1 or 4 lanes without intrinsics: for tests of other vector lengths, not for users
-  kAvx2,      // x86: AVX2, FMA, BMI
-  kAvx512,    // x86: AVX-512 F, BW, CD, DQ, VL
-  kNeon,      // 64-bit Arm
+  kPortable,    // Highway's fallback, 1 or 4 lanes without intrinsics: for tests of other vector lengths, not for users
+  kAvx2,        // x86: AVX2, FMA, BMI
+  kAvx512,      // x86: AVX-512 F, BW, CD, DQ, VL; dot products of 8-bit integers (VNNI) where the processor has them
+  kAvx512Bf16,  // x86: that with VNNI, and dot products of bfloat16
+  kAmx,         // x86: that, and products of whole tiles of bfloat16 and of 8-bit integers
+  kNeon,        // 64-bit Arm
 };
 
-// "avx2", "avx512", "neon", "portable".
+// "avx2", "avx512", "avx512_bf16", "amx", "neon", "portable".
 std::string_view name_of(Isa isa);
 
 // Float32 lanes of a vector.

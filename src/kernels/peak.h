@@ -8,9 +8,9 @@ namespace convnext::cpu {
 // Multiply-accumulates that a linear layer can be made of.
 enum class Arithmetic {
   kFloat,  // fused multiply-adds
-  kBf16,   // pairs of bfloat16 into float32 where the processor multiplies them (AVX512_BF16); else as kFloat
-  // Four products of 8 bits into 32: one instruction with VNNI, three on other x86 (vpmaddubsw, vpmaddwd, vpaddd). Two
-  // products of 16 bits elsewhere.
+  kBf16,   // of bfloat16 into float32 where the instruction set multiplies them (AVX512_BF16, AMX); else as kFloat
+  // Of 8 bits into 32: tiles with AMX, four by one instruction with VNNI, by three on other x86 (vpmaddubsw, vpmaddwd,
+  // vpaddd). Two products of 16 bits elsewhere.
   kInt8,
 };
 

@@ -44,7 +44,7 @@ void quantize(int inputs, std::span<const float> in, std::span<std::uint8_t> val
 namespace cpu {
 
 struct QuantizedRows {
-  std::uint8_t* values = nullptr;  // (rows, inputs rounded up to a multiple of 32), `stride` apart
+  std::uint8_t* values = nullptr;  // (rows, inputs rounded up to a multiple of 64), `stride` apart
   std::ptrdiff_t stride = 0;
   QuantizedRun* runs = nullptr;  // (rows, runs), `run_stride` apart
   std::ptrdiff_t run_stride = 0;

@@ -8,6 +8,8 @@
 
 #if HWY_TARGETS & (HWY_AVX2 | HWY_AVX3)
 #include <immintrin.h>
+
+#include "kernels/cpu/tile_configuration.h"
 #endif
 
 #undef HWY_TARGET_INCLUDE
@@ -94,7 +96,7 @@ double integer_burst(std::int64_t repeats, float* sum) {
 
 #if HWY_TARGET == HWY_AVX3
 
-// Highway has neither instruction in the targets that we compile for.
+// Highway has none of these instructions in the targets that we compile for.
 __attribute__((target("avx512vnni"))) double vnni_burst(std::int64_t repeats, float* sum) {
   __m512i chains[kChains];
   CONVNEXT_UNROLL
@@ -129,6 +131,50 @@ __attribute__((target("avx512bf16"))) double bf16_burst(std::int64_t repeats, fl
   return 2.0 * kChains * 32 * static_cast<double>(repeats);
 }
 
+// Two tiles of rows by two of columns, which stay in their registers: 1/16 of the repeats, for each product is 16 times
+// a vector's.
+template <bool kIntegers>
+__attribute__((target(HWY_TARGET_STR ",amx-tile,amx-bf16,amx-int8"))) double tile_burst(std::int64_t repeats,
+                                                                                        float* sum) {
+  TileShapes before;
+  store_tile_shapes(before);
+  const TileShapes shapes = tile_shapes(kTileRows, kTileRows);
+  load_tile_shapes(shapes);
+  alignas(64) std::uint8_t bytes[kTileRows * kTileBytes];
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(*sum);
+  asm volatile("" : : "r"(bytes) : "memory");  // the compiler does not know that tiles are loaded from memory
+  _tile_loadd(4, bytes, kTileBytes);
+  _tile_loadd(5, bytes, kTileBytes);
+  _tile_loadd(6, bytes, kTileBytes);
+  _tile_loadd(7, bytes, kTileBytes);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  const std::int64_t turns = repeats / 16;
+  for (std::int64_t turn = 0; turn < turns; ++turn) {
+    if constexpr (kIntegers) {
+      _tile_dpbusd(0, 4, 6);
+      _tile_dpbusd(1, 4, 7);
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
+    } else {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(3, bytes, kTileBytes);
+  *sum = static_cast<float>(bytes[0] & 15);
+  load_tile_shapes(before);
+  constexpr double kInputs = kIntegers ? 64 : 32;
+  return 2.0 * 4 * kTileRows * 16 * kInputs * static_cast<double>(turns);
+}
+
+double int8_tile_burst(std::int64_t repeats, float* sum) { return tile_burst<true>(repeats, sum); }
+double bf16_tile_burst(std::int64_t repeats, float* sum) { return tile_burst<false>(repeats, sum); }
+
 #endif
 
 }  // namespace convnext::cpu::HWY_NAMESPACE
@@ -146,12 +192,11 @@ Burst integer_burst_for(Isa isa) { CONVNEXT_RETURN_FOR(isa, integer_burst); }
 // Null where there is no such instruction.
 Burst dot_burst_for([[maybe_unused]] Isa isa, [[maybe_unused]] Arithmetic arithmetic) {
 #if HWY_TARGETS & HWY_AVX3
-  if (isa == Isa::kAvx512 && arithmetic == Arithmetic::kInt8 && cpu_features().avx512_vnni) {
-    return N_AVX3::vnni_burst;
-  }
-  if (isa == Isa::kAvx512 && arithmetic == Arithmetic::kBf16 && cpu_features().avx512_bf16) {
-    return N_AVX3::bf16_burst;
-  }
+  const bool integers = arithmetic == Arithmetic::kInt8;
+  if (arithmetic == Arithmetic::kFloat) return nullptr;
+  if (isa == Isa::kAmx) return integers ? N_AVX3::int8_tile_burst : N_AVX3::bf16_tile_burst;
+  if (isa == Isa::kAvx512Bf16) return integers ? N_AVX3::vnni_burst : N_AVX3::bf16_burst;
+  if (isa == Isa::kAvx512 && integers && cpu_features().avx512_vnni) return N_AVX3::vnni_burst;
 #endif
   return nullptr;
 }

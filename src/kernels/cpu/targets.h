@@ -34,6 +34,8 @@
 #if HWY_TARGETS & HWY_AVX3
 #define CONVNEXT_CASE_AVX512(function) \
   case Isa::kAvx512:                   \
+  case Isa::kAvx512Bf16:               \
+  case Isa::kAmx:                      \
     return &N_AVX3::function;
 #else
 #define CONVNEXT_CASE_AVX512(function)

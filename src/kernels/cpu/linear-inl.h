@@ -1,0 +1,218 @@
+// What the linears of one instruction set have in common, whatever they multiply. Included once for each of them.
+#if defined(CONVNEXT_KERNELS_CPU_LINEAR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CONVNEXT_KERNELS_CPU_LINEAR_INL_H_
+#undef CONVNEXT_KERNELS_CPU_LINEAR_INL_H_
+#else
+#define CONVNEXT_KERNELS_CPU_LINEAR_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/activation-inl.h"
+#include "kernels/linear.h"
+#include "kernels/padding.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace convnext::cpu::HWY_NAMESPACE {
+
+// Every instruction set, in linear.cc.
+void linear(const PackedLinear& op, const LinearCall& call);
+
+namespace {
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+using DI32 = hn::RebindToSigned<D>;
+using VI32 = hn::Vec<DI32>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+
+// The panel that comes next, asked for while this one is multiplied: from the third-level cache or from memory it takes
+// longer than the hardware's own prefetching looks ahead.
+class UpcomingPanel {
+ public:
+  // `count` values from `panel` on, fetched by and by in `pieces` pieces.
+  template <class T>
+  UpcomingPanel(const T* panel, std::ptrdiff_t count, std::int64_t pieces)
+      : at_(reinterpret_cast<const char*>(panel)),
+        end_(reinterpret_cast<const char*>(panel + count)),
+        lines_(pieces == 0 ? 0 : static_cast<int>((end_ - at_ + kLine * pieces - 1) / (kLine * pieces))) {}
+
+  HWY_INLINE void fetch_piece() {
+    for (int line = 0; line < lines_ && at_ < end_; ++line, at_ += kLine) {
+      __builtin_prefetch(at_, 0, 2);  // to the second level: the first has no room for it
+    }
+  }
+
+ private:
+  static constexpr std::ptrdiff_t kLine = 64;
+  const char* at_;
+  const char* end_;
+  int lines_;
+};
+
+constexpr std::int64_t pieces_of(std::int64_t inputs, int inputs_a_piece) {
+  return (inputs + inputs_a_piece - 1) / inputs_a_piece;
+}
+
+// Rows whose activations are on the way at once: one alone would wait for each step of its chain of operations to end.
+constexpr int kRowsTogether = 2;
+
+// f of an epilogue; `residual` is read by kResidual alone.
+template <Epilogue kEpilogue>
+HWY_INLINE V finished(V x, const float* residual) {
+  const D d;
+  if constexpr (kEpilogue == Epilogue::kGelu) return gelu(d, x);
+  if constexpr (kEpilogue == Epilogue::kGeluTanh) return gelu_tanh(d, x);
+  if constexpr (kEpilogue == Epilogue::kSilu) return silu(d, x);
+  if constexpr (kEpilogue == Epilogue::kResidual) return hn::Add(x, hn::LoadU(d, residual));
+  return x;
+}
+
+template <Epilogue kEpilogue, int kVectors, int kRows>
+HWY_INLINE void finish_rows(float* out, std::ptrdiff_t stride, const float* residual) {
+  const D d;
+  V values[kRows * kVectors];
+  CONVNEXT_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    const std::ptrdiff_t place = i / kVectors * stride + i % kVectors * kLanes;
+    values[i] = finished<kEpilogue>(hn::LoadU(d, out + place), residual + place);
+  }
+  CONVNEXT_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    hn::StoreU(values[i], d, out + i / kVectors * stride + i % kVectors * kLanes);
+  }
+}
+
+template <Epilogue kEpilogue, int kVectors>
+void finish_panel(const LinearCall& call, std::ptrdiff_t out_column) {
+  float* out = call.out + out_column;
+  // Another epilogue reads nothing there, and null has no places.
+  const float* residual = kEpilogue == Epilogue::kResidual ? call.residual + out_column : out;
+  std::int64_t m = 0;
+  for (; m + kRowsTogether <= call.rows; m += kRowsTogether) {
+    finish_rows<kEpilogue, kVectors, kRowsTogether>(out + m * call.out_stride, call.out_stride,
+                                                    residual + m * call.out_stride);
+  }
+  for (; m < call.rows; ++m) {
+    finish_rows<kEpilogue, kVectors, 1>(out + m * call.out_stride, call.out_stride, residual + m * call.out_stride);
+  }
+}
+
+// f of a panel's outputs, in place.
+template <int kVectors>
+void finish(const LinearCall& call, std::ptrdiff_t out_column) {
+  switch (call.epilogue) {
+    case Epilogue::kNone:
+      return;
+    case Epilogue::kGelu:
+      return finish_panel<Epilogue::kGelu, kVectors>(call, out_column);
+    case Epilogue::kGeluTanh:
+      return finish_panel<Epilogue::kGeluTanh, kVectors>(call, out_column);
+    case Epilogue::kSilu:
+      return finish_panel<Epilogue::kSilu, kVectors>(call, out_column);
+    case Epilogue::kResidual:
+      return finish_panel<Epilogue::kResidual, kVectors>(call, out_column);
+  }
+}
+
+// Calls tile(first row, rows) for tiles of at most kRows rows. They are spread evenly: a last tile of one row would
+// take as long as a full one.
+template <int kRows, class Tile>
+void for_each_tile(std::int64_t rows, const Tile& tile) {
+  const std::int64_t tiles = (rows + kRows - 1) / kRows;
+  for (std::int64_t t = 0, row = 0; t < tiles; ++t) {
+    const std::int64_t count = rows / tiles + (t < rows % tiles ? 1 : 0);
+    tile(row, count);
+    row += count;
+  }
+}
+
+// One panel of a call.
+struct Panel {
+  std::ptrdiff_t column;            // its first
+  std::ptrdiff_t out_column;        // the same, in the call's `out`
+  std::ptrdiff_t upcoming_columns;  // of the panel behind it
+};
+
+// The part of the next panel that belongs to inputs [first, first + inputs); this one, of kColumns columns, begins at
+// `panel`.
+template <int kColumns, class T>
+UpcomingPanel upcoming_panel(const PackedLinear& op, const Panel& at, const T* panel, int first, std::int64_t inputs,
+                             std::int64_t pieces) {
+  return {panel + std::ptrdiff_t{kColumns} * op.padded_inputs + first * at.upcoming_columns,
+          inputs * at.upcoming_columns, pieces};
+}
+
+template <int kRows>
+std::int64_t tiles_of(const LinearCall& call) {
+  return (call.rows + kRows - 1) / kRows;
+}
+
+// 8-bit weights. `integers` multiplies up to kRows rows by multiply<kVectors>(rows, quads, in, in_stride, panel, sums,
+// upcoming), which sets sums (rows, kVectors * kLanes) = in (rows, quads of inputs) * panel (quads, kVectors * kLanes,
+// 4) and fetches a piece of the upcoming panel every kQuadsAPiece quads.
+template <int kVectors, class Integers>
+void multiply_int8(const Integers& integers, const PackedLinear& op, const LinearCall& call, const Panel& at) {
+  constexpr int kColumns = kVectors * kLanes;
+  constexpr int kRows = Integers::kRows;
+  const D d;
+  const DI32 d32;
+  const std::int8_t* panel = op.int8.data() + at.column * op.padded_inputs;
+  const QuantizedRows& in = call.quantized;
+  HWY_ALIGN std::int32_t sums[kRows * kColumns];
+  for (int first = call.first_input; first < call.last_input; first += kQuantizedInputs) {
+    const int last = std::min(first + kQuantizedInputs, call.last_input);
+    const int quads = (last - first + 3) / 4;
+    const std::int32_t* weight_sums =
+        op.int8_sums.data() + first / kQuantizedInputs * static_cast<std::ptrdiff_t>(op.bias.size()) + at.column;
+    const std::ptrdiff_t run = (first - call.first_input) / kQuantizedInputs;
+    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, first, 4 * quads,
+                                                      tiles_of<kRows>(call) * pieces_of(quads, Integers::kQuadsAPiece));
+    for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) HWY_ATTR {
+      integers.template multiply<kVectors>(rows, quads, in.values + row * in.stride + (first - call.first_input),
+                                           in.stride, panel + std::ptrdiff_t{first} * kColumns, sums, upcoming);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const QuantizedRun& stands_for = in.runs[(row + r) * in.run_stride + run];
+        const V scale = hn::Set(d, stands_for.scale);
+        const VI32 zero = hn::Set(d32, stands_for.zero);
+        float* out = call.out + (row + r) * call.out_stride + at.out_column;
+        const float* begin = first == 0 ? op.bias.data() + at.column : out;
+        CONVNEXT_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          const VI32 sum = hn::Sub(hn::Load(d32, sums + (r * kVectors + v) * kLanes),
+                                   hn::Mul(zero, hn::Load(d32, weight_sums + v * kLanes)));
+          const V factor = hn::Mul(scale, hn::Load(d, op.scale.data() + at.column + v * kLanes));
+          hn::StoreU(hn::MulAdd(hn::ConvertTo(d, sum), factor, hn::LoadU(d, begin + v * kLanes)), d, out + v * kLanes);
+        }
+      }
+    });
+  }
+}
+
+// The panels of a call, each by panels.multiply<kVectors>(op, call, at), epilogue included.
+template <class Panels>
+void for_each_panel(const Panels& panels, const PackedLinear& op, const LinearCall& call) {
+  const auto padded_outputs = static_cast<std::ptrdiff_t>(op.bias.size());
+  for (int p = call.first_panel; p < call.last_panel; ++p) {
+    const std::ptrdiff_t column = std::ptrdiff_t{p} * op.panel_columns;
+    const std::ptrdiff_t columns = std::min<std::ptrdiff_t>(padded_outputs - column, op.panel_columns);
+    const std::ptrdiff_t behind = padded_outputs - column - columns;
+    const Panel at{column, column - std::ptrdiff_t{call.first_panel} * op.panel_columns,
+                   std::min<std::ptrdiff_t>(op.panel_columns, behind)};
+    if (columns == kLanes) panels.template multiply<1>(op, call, at);
+    if (columns == 2 * kLanes) panels.template multiply<2>(op, call, at);
+    if constexpr (Panels::kMaxVectors == 3) {
+      if (columns == 3 * kLanes) panels.template multiply<3>(op, call, at);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace convnext::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
