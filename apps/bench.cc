@@ -27,6 +27,13 @@ constexpr int kMaxThreads = 4096;
 constexpr double kMaxSeconds = 86400.0;
 constexpr std::size_t kMaxFiles = 4096;  // of a folder; further ones are left out
 constexpr int kBarWidth = 30;
+// Characters of what most rows hold, known before they are: "12345.6", "123.4 %", "12345.67", "12345",
+// "123.4 MB".
+constexpr std::size_t kRateWidth = 7;
+constexpr std::size_t kPercentWidth = 7;
+constexpr std::size_t kTimeWidth = 8;
+constexpr std::size_t kPeakWidth = 5;
+constexpr std::size_t kBytesWidth = 8;
 
 struct BenchOptions {
   ModelOptions model;
@@ -211,11 +218,21 @@ std::string combination_text(const LoadedNetwork& loaded, const BenchmarkLoad& l
                      load.threads, load.threads == 1 ? "" : "s", load.batch);
 }
 
-// Takes results as they come, and shows them at the end: a table's widths depend on all rows.
+// Takes results as they come. A row of the table is shown at once, for there may be an hour between two; profiles
+// follow at the end, and so does the document of --json.
 class Report {
  public:
   explicit Report(const BenchOptions& options)
       : options_(options), table_(options.folder.empty() ? network_columns() : file_columns()) {}
+
+  // What the table is of, and its titles.
+  void begin(const std::string& model, const LoadedNetwork& loaded) const {
+    if (options_.json) return;
+    print(
+        fmt::format("{} on {}{}\n", strong(model), loaded.isa, loaded.has_formula_weights ? ", formula weights" : ""));
+    print(table_.title_line());
+    flush();
+  }
 
   void add(const LoadedNetwork& loaded, const BenchmarkLoad& load, const BenchmarkResult& result) {
     const double gflops = result.gflop / result.latency.median;
@@ -244,7 +261,7 @@ class Report {
     cells.push_back(result.peak.pointwise > 0 ? fmt::format("{:.1f} %", 100 * result.roofline) : "");
     cells.push_back(format_bytes(loaded.executable->weight_bytes()));
     cells.push_back(format_bytes(result.peak_memory));
-    table_.add(std::move(cells));
+    show_row(std::move(cells));
     if (!result.profile) return;
     profiles_ += fmt::format(
         "\n{}\n{}", strong(combination_text(loaded, load)),
@@ -275,30 +292,58 @@ class Report {
       cells.push_back(fmt::format("{:.0f} %", 100 * seconds / result.seconds));
     }
     cells.push_back(format_bytes(result.peak_memory));
-    table_.add(std::move(cells));
+    show_row(std::move(cells));
   }
 
-  void show() const {
+  void end() const {
     if (options_.json) {
       print_document(rows_);
     } else {
-      print(table_.text() + profiles_);
+      print(profiles_);
     }
   }
 
  private:
+  void show_row(std::vector<std::string> cells) {
+    table_.add(std::move(cells));
+    print(table_.last_line());
+    flush();
+  }
+
   static std::vector<Table::Column> network_columns() {
     using enum Table::Align;
-    return {{"pixels", kRight},  {"precision"},      {"threads", kRight}, {"batch", kRight},   {"pictures/s", kRight},
-            {"best", kRight},    {"spread", kRight}, {"p50 ms", kRight},  {"p95", kRight},     {"p99", kRight},
-            {"GFLOP/s", kRight}, {"peak", kRight},   {"of roof", kRight}, {"weights", kRight}, {"memory", kRight}};
+    return {{"pixels", kRight},
+            {"precision"},
+            {"threads", kRight},
+            {"batch", kRight},
+            {"pictures/s", kRight},
+            {"best", kRight, kRateWidth},
+            {"spread", kRight, kPercentWidth},
+            {"p50 ms", kRight, kTimeWidth},
+            {"p95", kRight, kTimeWidth},
+            {"p99", kRight, kTimeWidth},
+            {"GFLOP/s", kRight},
+            {"peak", kRight, kPeakWidth},
+            {"of roof", kRight},
+            {"weights", kRight, kBytesWidth},
+            {"memory", kRight, kBytesWidth}};
   }
 
   static std::vector<Table::Column> file_columns() {
     using enum Table::Align;
-    return {{"pixels", kRight},    {"precision"},       {"threads", kRight}, {"batch", kRight}, {"pictures/s", kRight},
-            {"decode ms", kRight}, {"resize", kRight},  {"network", kRight}, {"whole", kRight}, {"decode", kRight},
-            {"resize", kRight},    {"network", kRight}, {"memory", kRight}};
+    return {{"pixels", kRight},
+            {"precision"},
+            {"threads", kRight},
+            {"batch", kRight},
+            {"pictures/s", kRight},
+            {"decode ms", kRight},
+            {"resize", kRight, kTimeWidth},
+            {"network", kRight, kTimeWidth},
+            {"whole", kRight, kTimeWidth},
+            {"decode", kRight},
+            {"resize", kRight},
+            {"network", kRight},
+            {"memory", kRight, kBytesWidth}};
   }
 
   static void add_latency_cells(std::vector<std::string>& cells, const BenchmarkLoad& load,
@@ -327,7 +372,7 @@ ExitCode bench(const BenchOptions& options) {
   std::vector<std::filesystem::path> files;
   if (!options.folder.empty()) files = picture_files(options.folder);
 
-  Report report_table(options);
+  Report results(options);
   bool first = true;
   ProgressLine progress(
       Progress("combinations",
@@ -344,10 +389,7 @@ ExitCode bench(const BenchOptions& options) {
       if (loaded.has_formula_weights) {
         report(fmt::format("'{}' is a registered name: its weights are a formula's, not trained ones", model));
       }
-      if (!options.json) {
-        print(fmt::format("{} on {}{}\n", strong(model), loaded.isa,
-                          loaded.has_formula_weights ? ", formula weights" : ""));
-      }
+      results.begin(model, loaded);
       first = false;
     }
     std::vector<int> resolutions = options.resolutions;
@@ -361,10 +403,14 @@ ExitCode bench(const BenchOptions& options) {
                                       .seconds = options.seconds,
                                       .on_progress = [&progress](double) { progress.advance(0); }};
           if (files.empty()) {
-            report_table.add(loaded, load, measure_network(loaded.network(), load, options.profile));
+            const BenchmarkResult result = measure_network(loaded.network(), load, options.profile);
+            progress.clear();
+            results.add(loaded, load, result);
           } else {
-            report_table.add(loaded, load,
-                             measure_from_files(loaded.network(), load, files, loaded.card.preprocessing));
+            const FileBenchmarkResult result =
+                measure_from_files(loaded.network(), load, files, loaded.card.preprocessing);
+            progress.clear();
+            results.add(loaded, load, result);
           }
           progress.advance(1);
         }
@@ -372,7 +418,7 @@ ExitCode bench(const BenchOptions& options) {
     }
   }
   progress.clear();
-  report_table.show();
+  results.end();
   return kDone;
 }
 

@@ -7,6 +7,7 @@
 #include "apps/options.h"
 #include "apps/picture_runner.h"
 #include "apps/terminal.h"
+#include "engine/picture_batches.h"
 
 namespace convnext::apps {
 namespace {

@@ -4,6 +4,7 @@
 #include "apps/evaluation_report.h"
 #include "apps/picture_runner.h"
 #include "apps/terminal.h"
+#include "engine/picture_batches.h"
 
 namespace convnext::apps {
 namespace {

@@ -2,6 +2,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
@@ -135,10 +137,10 @@ std::string network_line(const ConvNextConfig& network) {
 // Of another family: what the table below it does not show, as in a card.
 std::string network_line(const NetworkConfig& network) {
   std::vector<std::string> values;
-  const Json fields = Json::parse(network_to_json(network));
-  for (const auto& [key, value] : fields.items()) {
-    if (key == "depths" || key == "dims" || key == "classes" || key == "input_channels") continue;
-    values.push_back(fmt::format("{} {}", key, card_value_text(value.dump())));
+  constexpr std::string_view kShownElsewhere[] = {"depths", "dims", "classes", "input_channels"};
+  for (const NetworkField& field : network_fields(network)) {
+    if (std::ranges::find(kShownElsewhere, field.name) != std::end(kShownElsewhere)) continue;
+    values.push_back(fmt::format("{} {}", field.name, card_value_text(field.value)));
   }
   return fmt::format("{}", fmt::join(values, ", "));
 }

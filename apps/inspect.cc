@@ -51,9 +51,8 @@ std::vector<CardValue> values_of(const ConvNextConfig& network) {
 std::vector<CardValue> values_of(const NetworkConfig& network) {
   if (const auto* convnext = std::get_if<ConvNextConfig>(&network)) return values_of(*convnext);
   std::vector<CardValue> values;
-  const Json fields = Json::parse(network_to_json(network));
-  for (const auto& [key, value] : fields.items()) {
-    values.push_back({key, card_value_text(value.dump())});
+  for (const NetworkField& field : network_fields(network)) {
+    values.push_back({field.name, card_value_text(field.value)});
   }
   return values;
 }

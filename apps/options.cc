@@ -335,10 +335,4 @@ Model load_model(const ModelOptions& options, const DeviceOptions& device) {
                             {.precision = device.precision, .threads = device.threads, .log = report});
 }
 
-void require_classifier(const Model& model) {
-  if (model.classes() > 0) return;
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("this {} has no classifier: 'convnext embed' gives its features", model.architecture()));
-}
-
 }  // namespace convnext::apps

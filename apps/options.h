@@ -146,7 +146,4 @@ Checkpoint read_model(const std::filesystem::path& file, const std::string& arch
 // A model ready to run on the chosen device, with its threads. What there is to say of the file goes to standard error.
 Model load_model(const ModelOptions& options, const DeviceOptions& device);
 
-// Throws Error when the model does not classify.
-void require_classifier(const Model& model);
-
 }  // namespace convnext::apps

@@ -14,8 +14,9 @@ namespace convnext::apps {
 namespace fs = std::filesystem;
 
 PictureRunner::PictureRunner(const Model& model, PictureOutput output, int batch_size,
-                             const DecodeOptions& decode_options, Take take)
+                             const DecodeOptions& decode_options, Take take, const Model* other)
     : model_(model),
+      other_(other),
       output_(output),
       take_(std::move(take)),
       decode_options_(decode_options),
@@ -49,6 +50,13 @@ void PictureRunner::decode(Entry& entry) const {
   entry.input = model_.preprocess(image);
 }
 
+Tensor PictureRunner::outputs_of(const Model& model, const Tensor& input) {
+  const Wanted wanted = {
+      .logits = output_ == PictureOutput::kLogits, .pooled = output_ == PictureOutput::kPooled, .stages = false};
+  Outputs outputs = model.run(input.view(Layout::kNchw), context_, wanted);
+  return std::move(wanted.logits ? outputs.logits : outputs.pooled);
+}
+
 void PictureRunner::finish() {
   if (batch_.empty()) return;
   model_.pool().run(static_cast<int>(batch_.size()),
@@ -63,11 +71,12 @@ void PictureRunner::finish() {
     at = std::ranges::copy(entry.input.values<float>(), at).out;
     entry.input = Tensor();
   }
-  const Wanted wanted = {
-      .logits = output_ == PictureOutput::kLogits, .pooled = output_ == PictureOutput::kPooled, .stages = false};
-  const Outputs outputs = model_.run(input.view(Layout::kNchw), context_, wanted);
-  const Tensor& results = wanted.logits ? outputs.logits : outputs.pooled;
-  const auto width = static_cast<std::size_t>(results.shape()[1]);
+  const Tensor results = outputs_of(model_, input);
+  const Tensor others = other_ == nullptr ? Tensor() : outputs_of(*other_, input);
+  const auto row_of = [](const Tensor& tensor, std::size_t row) {
+    const auto width = static_cast<std::size_t>(tensor.shape()[1]);
+    return tensor.values<float>().subspan(row * width, width);
+  };
 
   std::size_t row = 0;
   for (const Entry& entry : batch_) {
@@ -77,8 +86,11 @@ void PictureRunner::finish() {
       take_({.file = entry.picture.path, .target = entry.target, .error = entry.error, .values = {}});
       continue;
     }
-    const auto values = results.values<float>().subspan(row++ * width, width);
-    take_({.file = entry.picture.path, .target = entry.target, .error = {}, .values = values});
+    PictureResult result{
+        .file = entry.picture.path, .target = entry.target, .error = {}, .values = row_of(results, row)};
+    if (other_ != nullptr) result.other = row_of(others, row);
+    ++row;
+    take_(result);
   }
   batch_.clear();
 }

@@ -1,4 +1,5 @@
-// Many pictures through one model, in batches: decoded and resized in parallel, then through the network.
+// Many pictures through a model, or two to compare, in batches: decoded and resized in parallel, then through the
+// network.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@ struct PictureResult {
   int target;                         // as given to add()
   std::string error;                  // why the picture was skipped; empty when it was not
   std::span<const float> values;      // of its output; empty when it was skipped
+  std::span<const float> other{};     // likewise, of the other model's
 };
 
 // Results come in the order of add(), whatever the batch. Memory holds one batch.
@@ -29,9 +31,10 @@ class PictureRunner {
  public:
   using Take = std::function<void(const PictureResult&)>;
 
-  // On the model's threads. `batch_size` 0: as fits it.
+  // On the model's threads. `batch_size` 0: as fits it. `other` gets the same pictures, prepared as the model's card
+  // says. The models must outlive it.
   PictureRunner(const Model& model, PictureOutput output, int batch_size, const DecodeOptions& decode_options,
-                Take take);
+                Take take, const Model* other = nullptr);
 
   // Takes one picture; runs the batch when it is full.
   void add(PictureFile picture, int target = 0);
@@ -52,8 +55,10 @@ class PictureRunner {
     Tensor input;
   };
   void decode(Entry& entry) const;
+  Tensor outputs_of(const Model& model, const Tensor& input);
 
   const Model& model_;
+  const Model* other_;
   PictureOutput output_;
   Take take_;
   DecodeOptions decode_options_;

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -11,8 +12,11 @@
 #include "apps/evaluation_report.h"
 #include "apps/options.h"
 #include "apps/picture_runner.h"
+#include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/error.h"
+#include "engine/model_loading.h"
+#include "engine/picture_batches.h"
 #include "engine/verify.h"
 #include "io/dataset.h"
 #include "io/image_folder.h"
@@ -35,23 +39,25 @@ struct QuantizeOptions {
   bool json = false;
 };
 
-// What a model answers: its logits, or its features where it has no classifier; empty for a picture that failed.
-using Answers = std::vector<std::vector<float>>;
-
+// How near the answers of a model in int8 are to those in float32: its logits, or its features where it has no
+// classifier.
 struct Comparison {
   bool has_classes = false;
   bool has_labels = false;
   std::int64_t pictures = 0;
   std::int64_t failed = 0;
-  double agreement = 0.0;  // percent of pictures that get the same class
-  double cosine = 0.0;     // of the answers, the mean
+  std::int64_t same_class = 0;  // pictures
+  double cosines = 0.0;         // of the answers to each picture, summed
   std::optional<ClassificationMetrics> before;
   std::optional<ClassificationMetrics> after;
 
+  // Percent of pictures that get the same class.
+  double agreement() const { return 100.0 * static_cast<double>(same_class) / static_cast<double>(pictures); }
+  double cosine() const { return cosines / static_cast<double>(pictures); }
   // What is lost, in percent: of top-1 where labels are known, else of agreement, else of cosine.
   double drop() const {
     if (has_labels) return before->top1() - after->top1();
-    return has_classes ? 100.0 - agreement : 100.0 * (1.0 - cosine);
+    return has_classes ? 100.0 - agreement() : 100.0 * (1.0 - cosine());
   }
   std::string_view drop_of() const { return has_labels ? "top-1" : has_classes ? "agreement" : "cosine"; }
 };
@@ -70,23 +76,6 @@ std::vector<Sample> pictures_of(const QuantizeOptions& options, const Model& mod
   return samples;
 }
 
-Answers answers_of(const Model& model, const std::vector<Sample>& samples, const QuantizeOptions& options,
-                   bool says_errors, ProgressLine& progress) {
-  Answers answers;
-  const PictureOutput output = model.classes() > 0 ? PictureOutput::kLogits : PictureOutput::kPooled;
-  PictureRunner runner(model, output, options.batch_size, options.decode, [&](const PictureResult& result) {
-    answers.emplace_back(result.values.begin(), result.values.end());
-    if (says_errors && !result.error.empty()) {
-      progress.clear();
-      report(result.error);
-    }
-    progress.advance(1);
-  });
-  for (const Sample& sample : samples) runner.add(sample.picture, sample.label);
-  runner.finish();
-  return answers;
-}
-
 double cosine(std::span<const float> a, std::span<const float> b) {
   double product = 0;
   double a_square = 0;
@@ -101,21 +90,15 @@ double cosine(std::span<const float> a, std::span<const float> b) {
   return std::isfinite(cosine) ? cosine : 0.0;
 }
 
-Comparison compare(const QuantizeOptions& options) {
-  DeviceOptions device;
-  device.threads = options.threads;
-  device.precision = Precision::kFp32;
-  const Model before = load_model(options.model, device);
-  // Without a log: what there is to say of the file was said.
-  const Model after = Model::load(
-      model_file(options.model.model),
-      {.architecture = options.model.architecture, .precision = Precision::kInt8, .threads = options.threads});
+Comparison compare(const Checkpoint& checkpoint, const QuantizeOptions& options, std::shared_ptr<ThreadPool> pool) {
+  const std::unique_ptr<Backend> backend = program_backend(checkpoint.card);
+  const auto in_precision = [&](Precision precision) {
+    return ModelLoading::load(checkpoint, *backend, {.precision = precision, .pool = pool});
+  };
+  const Model before = in_precision(Precision::kFp32);
+  const Model after = in_precision(Precision::kInt8);
   if (options.labels) require_classifier(before);
   const std::vector<Sample> samples = pictures_of(options, before);
-  ProgressLine progress(Progress("pictures", 2 * static_cast<std::int64_t>(samples.size())));
-  const Answers expected = answers_of(before, samples, options, true, progress);
-  const Answers found = answers_of(after, samples, options, false, progress);
-  progress.clear();
 
   Comparison comparison;
   comparison.has_classes = before.classes() > 0;
@@ -124,26 +107,31 @@ Comparison compare(const QuantizeOptions& options) {
     comparison.before.emplace(before.classes());
     comparison.after.emplace(before.classes());
   }
-  std::int64_t same = 0;
-  double cosines = 0;
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    if (expected[i].empty() || found[i].empty()) {
+  ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(samples.size())));
+  const auto take = [&](const PictureResult& result) {
+    if (result.error.empty()) {
+      ++comparison.pictures;
+      comparison.cosines += cosine(result.values, result.other);
+      if (comparison.has_classes && top_k(result.values, 1) == top_k(result.other, 1)) ++comparison.same_class;
+      if (options.labels) {
+        comparison.before->add(result.values, result.target);
+        comparison.after->add(result.other, result.target);
+      }
+    } else {
       ++comparison.failed;
-      continue;
+      progress.clear();
+      report(result.error);
     }
-    ++comparison.pictures;
-    cosines += cosine(expected[i], found[i]);
-    if (comparison.has_classes) same += top_k(expected[i], 1) == top_k(found[i], 1) ? 1 : 0;
-    if (options.labels) {
-      comparison.before->add(expected[i], samples[i].label);
-      comparison.after->add(found[i], samples[i].label);
-    }
-  }
+    progress.advance(1);
+  };
+  const PictureOutput output = comparison.has_classes ? PictureOutput::kLogits : PictureOutput::kPooled;
+  PictureRunner runner(before, output, options.batch_size, options.decode, take, &after);
+  for (const Sample& sample : samples) runner.add(sample.picture, sample.label);
+  runner.finish();
+  progress.clear();
   if (comparison.pictures == 0) {
     throw Error(ErrorCode::kDamaged, fmt::format("not one picture of '{}' could be read", options.pictures));
   }
-  comparison.agreement = 100.0 * static_cast<double>(same) / static_cast<double>(comparison.pictures);
-  comparison.cosine = cosines / static_cast<double>(comparison.pictures);
   return comparison;
 }
 
@@ -158,14 +146,14 @@ void show(const Comparison& comparison) {
     table.add({"loss", fmt::format("{:.4f}", before.loss()), fmt::format("{:.4f}", after.loss())});
     print(table.text());
   }
-  if (comparison.has_classes) print(fmt::format("same class  {:.2f} % of pictures\n", comparison.agreement));
-  print(fmt::format("cosine      {:.6f}, the mean of {} pictures\n", comparison.cosine, comparison.pictures));
+  if (comparison.has_classes) print(fmt::format("same class  {:.2f} % of pictures\n", comparison.agreement()));
+  print(fmt::format("cosine      {:.6f}, the mean of {} pictures\n", comparison.cosine(), comparison.pictures));
 }
 
 nlohmann::ordered_json to_json(const Comparison& comparison) {
   nlohmann::ordered_json json = {
-      {"pictures", comparison.pictures}, {"failed", comparison.failed}, {"cosine", comparison.cosine}};
-  if (comparison.has_classes) json["agreement"] = comparison.agreement;
+      {"pictures", comparison.pictures}, {"failed", comparison.failed}, {"cosine", comparison.cosine()}};
+  if (comparison.has_classes) json["agreement"] = comparison.agreement();
   if (comparison.has_labels) {
     for (const auto& [name, metrics] :
          {std::pair("fp32", &*comparison.before), std::pair("int8", &*comparison.after)}) {
@@ -193,7 +181,9 @@ ExitCode quantize(const QuantizeOptions& options) {
                 fmt::format("'{}' holds 8-bit integers already: quantize the model it was made from",
                             checkpoint.path.string()));
   }
-  const Comparison comparison = compare(options);
+  for (const std::string& note : checkpoint.notes) report(note);
+  const auto pool = std::make_shared<ThreadPool>(options.threads == 0 ? available_threads() : options.threads);
+  const Comparison comparison = compare(checkpoint, options, pool);
   if (!options.json) show(comparison);
   if (!(comparison.drop() <= options.max_drop)) {
     if (options.json) print_document(to_json(comparison));
@@ -204,8 +194,7 @@ ExitCode quantize(const QuantizeOptions& options) {
   const WeightStore rounded = rounded_to_int8(checkpoint.weights);
   Card& card = checkpoint.card;
   card.precision = kInt8Precision;
-  ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
-  card.check = make_check_vector(card, rounded, &pool);
+  card.check = make_check_vector(card, rounded, pool.get());
   write_checkpoint(options.output, card, rounded);
   const std::uintmax_t bytes = std::filesystem::file_size(options.output);
   if (options.json) {

@@ -39,6 +39,8 @@ void report(std::string_view message) {
 
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
+void flush() { std::fflush(stdout); }
+
 std::string strong(std::string_view text) {
   return has_colours() ? fmt::format("\x1b[1m{}\x1b[0m", text) : std::string(text);
 }
@@ -54,24 +56,38 @@ std::string bar(double part, int width) {
 
 std::string format_percent(double percent) { return fmt::format("{:.2f} %", percent); }
 
-std::string Table::text() const {
-  std::vector<std::size_t> widths;
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.width = std::max(column.width, display_width(column.title));
+}
+
+void Table::add(std::vector<std::string> cells) {
   for (std::size_t i = 0; i < columns_.size(); ++i) {
-    std::size_t width = display_width(columns_[i].title);
-    for (const auto& row : rows_) width = std::max(width, display_width(row[i]));
-    widths.push_back(width);
+    columns_[i].width = std::max(columns_[i].width, display_width(cells[i]));
   }
-  const auto line = [&](const auto& cell) {
-    std::string text;
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      if (i > 0) text += "  ";
-      text += padded(cell(i), widths[i], columns_[i].align);
-    }
-    text.erase(text.find_last_not_of(' ') + 1);
-    return text;
-  };
-  std::string text = strong(line([&](std::size_t i) { return columns_[i].title; })) + "\n";
-  for (const auto& row : rows_) text += line([&](std::size_t i) { return row[i]; }) + "\n";
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::line(const std::vector<std::string>& cells) const {
+  std::string text;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    if (i > 0) text += "  ";
+    text += padded(cells[i], columns_[i].width, columns_[i].align);
+  }
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
+std::string Table::title_line() const {
+  std::vector<std::string> titles;
+  for (const Column& column : columns_) titles.push_back(column.title);
+  return strong(line(titles)) + "\n";
+}
+
+std::string Table::last_line() const { return line(rows_.back()) + "\n"; }
+
+std::string Table::text() const {
+  std::string text = title_line();
+  for (const auto& row : rows_) text += line(row) + "\n";
   return text;
 }
 

@@ -13,8 +13,11 @@ namespace convnext::apps {
 // "convnext: message" on standard error.
 void report(std::string_view message);
 
-// Text on standard output.
+// Text on standard output, which is seen at once in a terminal, at the end of the program elsewhere.
 void print(std::string_view text);
+
+// What was printed so far goes to whoever reads it.
+void flush();
 
 // A JSON value as the document that standard output is. File names and labels may hold any bytes: those that are not
 // UTF-8 are replaced.
@@ -44,16 +47,22 @@ class Table {
   struct Column {
     std::string title;
     Align align = Align::kLeft;
+    std::size_t width = 0;  // at least so many characters, for rows that are shown as they come
   };
 
-  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  explicit Table(std::vector<Column> columns);
   // As many cells as there are columns.
-  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void add(std::vector<std::string> cells);
   // The titles, then the rows; each line ends with a newline.
   std::string text() const;
+  // The titles alone, and the row that came last: columns are as wide as they have had to be so far.
+  std::string title_line() const;
+  std::string last_line() const;
 
  private:
-  std::vector<Column> columns_;
+  std::string line(const std::vector<std::string>& cells) const;
+
+  std::vector<Column> columns_;  // their widths are those of the widest cells
   std::vector<std::vector<std::string>> rows_;
 };
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "engine/backend.h"
 #include "tests/child_process.h"
@@ -69,6 +70,32 @@ TEST_F(Bench, EveryCombinationIsARow) {
     EXPECT_FALSE(row.contains("profile"));
   }
   EXPECT_EQ(combinations.size(), 8u);
+}
+
+// Whoever waits sees what is measured so far, and what was measured when something ends it.
+TEST_F(Bench, EachRowIsShownAsItIsMeasured) {
+  const ChildResult cut = run({"--model", model_, "--resolution", "32,4", "--threads", "1"});
+  EXPECT_EQ(cut.exit_code, 1);
+  EXPECT_THAT(cut.err, HasSubstr("small"));
+  EXPECT_THAT(cut.out, HasSubstr("\n    32  fp32"));
+  EXPECT_THAT(run({"--model", model_, "--resolution", "32,4", "--threads", "1", "--json"}).out, IsEmpty());
+
+  const ChildResult whole = run({"--model", model_, "--batch", "1,12", "--threads", "1"});
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  std::istringstream lines(whole.out);
+  std::string about, titles, first, second, rest;
+  std::getline(lines, about);
+  std::getline(lines, titles);
+  std::getline(lines, first);
+  std::getline(lines, second);
+  EXPECT_THAT(about, HasSubstr("tiny.safetensors on "));
+  const std::size_t batch = titles.find("batch") + std::string("batch").size();
+  EXPECT_EQ(first.substr(batch - 2, 2), " 1");
+  EXPECT_EQ(second.substr(batch - 2, 2), "12");
+  // As far as what the rows hold is known; what is measured may be wider than anybody expects.
+  EXPECT_EQ(first.find("fp32"), titles.find("precision"));
+  EXPECT_EQ(second.find("fp32"), titles.find("precision"));
+  EXPECT_FALSE(std::getline(lines, rest)) << rest;
 }
 
 TEST_F(Bench, ARegisteredNameRunsOnFormulaWeightsAndSaysSo) {

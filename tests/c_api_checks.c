@@ -126,6 +126,67 @@ int check_load_options(const struct fixture* fixture) {
   return failures;
 }
 
+static double cosine(const float* a, const float* b, size_t count) {
+  double product = 0;
+  double a_square = 0;
+  double b_square = 0;
+  for (size_t i = 0; i < count; ++i) {
+    product += (double)a[i] * b[i];
+    a_square += (double)a[i] * a[i];
+    b_square += (double)b[i] * b[i];
+  }
+  return product / sqrt(a_square * b_square);
+}
+
+/* What a file is run in when it is asked for `asked`, and how near its logits then are to those in float32. */
+static void expect_precision(const struct fixture* fixture, const char* file, int asked, convnext_precision given,
+                             double least_cosine) {
+  convnext_error error;
+  convnext_model* model = NULL;
+  convnext_description description;
+  convnext_load_options options = {0};
+  options.precision = asked;
+  EXPECT_OK(convnext_model_load(file, &options, &model, &error));
+  EXPECT_OK(convnext_model_describe(model, &description, &error));
+  EXPECT(description.precision == given);
+  const int64_t shape[4] = {1, 3, kSide, kSide};
+  float logits[kClasses];
+  convnext_outputs outputs = {{logits, kClasses}, {NULL, 0}, NULL, 0};
+  EXPECT_OK(convnext_run(model, NULL, fixture->input, shape, &outputs, &error));
+  EXPECT(cosine(logits, fixture->logits, kClasses) >= least_cosine);
+  const int is_rounded = given != CONVNEXT_PRECISION_FP32 || file == fixture->int8;
+  EXPECT(is_close(logits, fixture->logits, kClasses) == !is_rounded);
+  convnext_model_free(model);
+}
+
+/* Cosines as in precision_test.cc: what a rounded weight costs. */
+int check_precision(const struct fixture* fixture) {
+  failures = 0;
+  convnext_error error;
+  convnext_model* model = NULL;
+  expect_precision(fixture, fixture->model, CONVNEXT_PRECISION_DEFAULT, CONVNEXT_PRECISION_FP32, 0.999999);
+  expect_precision(fixture, fixture->int8, CONVNEXT_PRECISION_FP32, CONVNEXT_PRECISION_FP32, 0.999);
+
+  convnext_load_options options = {0};
+  options.isa = "scalar";
+  options.precision = CONVNEXT_PRECISION_BF16;
+  EXPECT_ERROR(CONVNEXT_UNSUPPORTED, "bf16", convnext_model_load(fixture->model, &options, &model, &error));
+  options.precision = CONVNEXT_PRECISION_INT8;
+  EXPECT_ERROR(CONVNEXT_UNSUPPORTED, "int8", convnext_model_load(fixture->model, &options, &model, &error));
+
+  convnext_description description = {0};
+  model = load(fixture->model);
+  EXPECT_OK(convnext_model_describe(model, &description, &error));
+  const int is_scalar = strcmp(description.isa, "scalar") == 0;
+  convnext_model_free(model);
+  if (is_scalar) return failures; /* which has no other precision, as above */
+  expect_precision(fixture, fixture->model, CONVNEXT_PRECISION_BF16, CONVNEXT_PRECISION_BF16, 0.9999);
+  expect_precision(fixture, fixture->model, CONVNEXT_PRECISION_INT8, CONVNEXT_PRECISION_INT8, 0.999);
+  expect_precision(fixture, fixture->int8, CONVNEXT_PRECISION_DEFAULT, CONVNEXT_PRECISION_INT8, 0.999);
+  expect_precision(fixture, fixture->int8, CONVNEXT_PRECISION_BF16, CONVNEXT_PRECISION_BF16, 0.999);
+  return failures;
+}
+
 struct told {
   int lines;
   char last_line[200];
@@ -238,6 +299,8 @@ int check_model_feature_shape(const struct fixture* fixture) {
                convnext_model_feature_shape(model, -1, 32, 32, shape, &error));
   EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "7 x 32", convnext_model_feature_shape(model, 0, 7, 32, shape, &error));
   EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "", convnext_model_feature_shape(model, 0, INT64_MAX, -1, shape, &error));
+  EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "larger than",
+               convnext_model_feature_shape(model, 0, INT64_MAX, INT64_MAX, shape, &error));
   EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "shape is NULL",
                convnext_model_feature_shape(model, 0, 32, 32, NULL, &error));
   EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "model is NULL",

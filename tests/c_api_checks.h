@@ -16,6 +16,7 @@ struct fixture {
   const char* unlabelled;    /* the same without labels */
   const char* embedder;      /* the same without a classifier */
   const char* five_channels; /* the same for inputs of five channels */
+  const char* int8;          /* the same with weights of 8 bits */
   const char* folder;        /* of model.safetensors */
   const char* damaged;       /* not a file of weights */
   const char* with_a_note;   /* the same, and a tensor "num_batches_tracked" that is no part of it */
@@ -36,6 +37,7 @@ int check_status_name(void);
 int check_version(void);
 int check_model_load(const struct fixture* fixture);
 int check_load_options(const struct fixture* fixture);
+int check_precision(const struct fixture* fixture);
 int check_callbacks(const struct fixture* fixture);
 int check_model_describe(const struct fixture* fixture);
 int check_model_label(const struct fixture* fixture);

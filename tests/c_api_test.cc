@@ -11,6 +11,7 @@
 #include "convnext/convnext.h"
 #include "io/picture.h"
 #include "io/safetensors.h"
+#include "model/int8_weights.h"
 #include "temporary_folder.h"
 #include "tiny_model.h"
 
@@ -35,6 +36,10 @@ class Files {
         labelled.network,
         {.depths = {}, .dims = {}, .kernel_sizes = {}, .patch_size = {}, .classes = {}, .input_channels = 5});
     five_channels_ = write_tiny_model(folder_ / "five_channels.safetensors", card);
+    card = labelled;
+    card.precision = kInt8Precision;
+    int8_ = folder_ / "int8.safetensors";
+    write_checkpoint(int8_, card, rounded_to_int8(formula_weights(card.network, 1)));
     write_with_a_note();
     folder_.write("damaged.safetensors", "not the header of a safetensors file");
     damaged_ = folder_ / "damaged.safetensors";
@@ -53,6 +58,7 @@ class Files {
             .unlabelled = unlabelled_.c_str(),
             .embedder = embedder_.c_str(),
             .five_channels = five_channels_.c_str(),
+            .int8 = int8_.c_str(),
             .folder = folder_path_.c_str(),
             .damaged = damaged_.c_str(),
             .with_a_note = with_a_note_.c_str(),
@@ -81,7 +87,7 @@ class Files {
   TemporaryFolder folder_;
   const Preprocessing preprocessing_ = tiny_card().preprocessing;
   const Image image_ = formula_picture(50, 40, 3);
-  fs::path model_, unlabelled_, embedder_, five_channels_, folder_path_, damaged_, with_a_note_, picture_;
+  fs::path model_, unlabelled_, embedder_, five_channels_, int8_, folder_path_, damaged_, with_a_note_, picture_;
   Tensor input_;
   Outputs outputs_;
 };
@@ -110,8 +116,8 @@ TEST_P(CApiFunction, DoesWhatItsHeaderSays) {
 INSTANTIATE_TEST_SUITE_P(
     All, CApiFunction,
     testing::Values(NamedCheck{"model_load", check_model_load}, NamedCheck{"load_options", check_load_options},
-                    NamedCheck{"callbacks", check_callbacks}, NamedCheck{"model_describe", check_model_describe},
-                    NamedCheck{"model_label", check_model_label},
+                    NamedCheck{"precision", check_precision}, NamedCheck{"callbacks", check_callbacks},
+                    NamedCheck{"model_describe", check_model_describe}, NamedCheck{"model_label", check_model_label},
                     NamedCheck{"model_feature_shape", check_model_feature_shape},
                     NamedCheck{"model_preprocessing", check_model_preprocessing},
                     NamedCheck{"model_with_preprocessing", check_model_with_preprocessing},

@@ -29,21 +29,36 @@ Tensor run(const Executable& executable, const NetworkConfig& config, const Tens
   return logits;
 }
 
-class LoadedNetwork : public testing::TestWithParam<Precision> {};
+struct LoadedAs {
+  Precision precision;
+  bool of_integers = false;  // the file, and not only what is made of it
+};
+class LoadedNetwork : public testing::TestWithParam<LoadedAs> {};
 INSTANTIATE_TEST_SUITE_P(Precisions, LoadedNetwork,
-                         testing::Values(Precision::kFp32, Precision::kBf16, Precision::kInt8),
-                         [](const auto& test) { return std::string(name_of(test.param)); });
+                         testing::Values(LoadedAs{Precision::kFp32}, LoadedAs{Precision::kBf16},
+                                         LoadedAs{Precision::kInt8}, LoadedAs{Precision::kInt8, true}),
+                         [](const auto& test) {
+                           return std::string(name_of(test.param.precision)) +
+                                  (test.param.of_integers ? "_of_integers" : "");
+                         });
 
-// From a file of 114 MB to the first answer, everything in the process counted. A file that stays in memory beside what
-// is packed of it, or a copy of it, would be 114 MB more.
+// From a file of 114 MB (31 MB of integers) to the first answer, everything in the process counted. A file that stays
+// in memory beside what is packed of it, or a copy of it in float32, would be 114 MB more.
 TEST_P(LoadedNetwork, TakesLittleMoreThanItsPackedWeights) {
   const TemporaryFolder folder;
-  const std::string file = (folder / "tiny.safetensors").string();
+  std::string file = (folder / "tiny.safetensors").string();
   // By another process: what it takes to make the file does not count.
-  const ChildResult made =
-      run_child({CONVNEXT_PROGRAM, "init", "convnext_tiny", "--weights", "formula", "--output", file},
-                {.folder = folder.path(), .environment = {}});
-  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const auto program = [&folder](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), CONVNEXT_PROGRAM);
+    const ChildResult made = run_child(arguments, {.folder = folder.path(), .environment = {}});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+  };
+  program({"init", "convnext_tiny", "--weights", "formula", "--output", file});
+  if (GetParam().of_integers) {
+    const std::string floats = file;
+    file = (folder / "int8.safetensors").string();
+    program({"quantize", floats, file, "--calibrate", CONVNEXT_SOURCE_DIR "/examples/pictures", "--max-drop", "100"});
+  }
   reset_peak_memory();  // of other tests, when they run in the same process
   Workspace workspace;
   ThreadPool pool(2);
@@ -53,7 +68,7 @@ TEST_P(LoadedNetwork, TakesLittleMoreThanItsPackedWeights) {
   {
     const Checkpoint checkpoint = read_checkpoint(file);
     config = checkpoint.card.network;
-    executable = make_cpu_backend()->compile(config, checkpoint.weights, GetParam());
+    executable = make_cpu_backend()->compile(config, checkpoint.weights, GetParam().precision);
   }
   run(*executable, config, formula_input("input", {1, 3, 224, 224}, 1), workspace);
   const std::uint64_t packed = executable->weight_bytes();

@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "convnext/model.h"
@@ -101,6 +102,67 @@ TEST_F(Int8File, IsRunInInt8UnlessToldOtherwise) {
   EXPECT_EQ(Model::load(model_).precision(), Precision::kFp32);
 }
 
+// Integers stay integers until somebody asks for floats, and count as what they are.
+TEST_F(Int8File, IsKeptAsItIsStored) {
+  const fs::path file = write_int8("int8.safetensors");
+  const WeightStore weights = read_checkpoint(file).weights;
+  std::uint64_t stored = 0;
+  for (const auto& [name, view] : open_tensor_file(file).tensors) {
+    stored += static_cast<std::uint64_t>(view.count()) * size_of(view.dtype);
+  }
+  EXPECT_EQ(weights.bytes(), stored);
+  EXPECT_LT(weights.bytes(), before_.weights.bytes());
+  const std::string name = "stages.0.blocks.0.mlp.fc1.weight";
+  EXPECT_EQ(weights.at(name).dtype, DType::kI8);
+  ASSERT_NE(weights.scales(name), nullptr);
+  EXPECT_EQ(weights.scales("head.fc.bias"), nullptr);
+
+  // The nearest multiple of a 64th of a row's largest weight.
+  const std::vector<float> exact = before_.weights.floats(name), rounded = weights.floats(name);
+  ASSERT_EQ(rounded.size(), exact.size());
+  const std::size_t row = exact.size() / static_cast<std::size_t>(weights.at(name).shape[0]);
+  for (std::size_t first = 0; first < exact.size(); first += row) {
+    float largest = 0;
+    for (std::size_t i = first; i < first + row; ++i) largest = std::max(largest, std::abs(exact[i]));
+    for (std::size_t i = first; i < first + row; ++i) {
+      ASSERT_LE(std::abs(exact[i] - rounded[i]), largest / 128 * 1.0001f) << i;
+    }
+  }
+
+  WeightStore changed = weights;
+  changed.add(name, Tensor::zeros(weights.at(name).shape));
+  EXPECT_EQ(changed.scales(name), nullptr) << "of the tensor that was there before";
+}
+
+TEST_F(Int8File, BecomesFloatsAgain) {
+  const Checkpoint file = read_checkpoint(write_int8("int8.safetensors"));
+  const WeightStore floats = converted(file.weights, DType::kF32);
+  for (const auto& [name, view] : floats.all()) {
+    EXPECT_EQ(view.dtype, DType::kF32);
+    EXPECT_EQ(floats.floats(name), file.weights.floats(name)) << name;
+  }
+  // What is not rounded to it is no int8 model, and what is, no other.
+  expect_error(ErrorCode::kInvalidArgument, {"int8", "floats"},
+               [&] { write_checkpoint(folder_ / "no.safetensors", file.card, floats); });
+  expect_error(ErrorCode::kInvalidArgument, {"fp32", "integers"},
+               [&] { write_checkpoint(folder_ / "no.safetensors", before_.card, file.weights); });
+  expect_error(ErrorCode::kUnsupported, {"own", "integers"},
+               [&] { export_checkpoint(folder_ / "no.safetensors", file.card, file.weights, WrittenLayout::kOwn); });
+}
+
+TEST_F(Int8File, WithAScaleThatIsNoNumberIsNotWhole) {
+  const TensorFile whole = open_tensor_file(write_int8("int8.safetensors"));
+  std::map<std::string, ConstTensorView> tensors(whole.tensors.begin(), whole.tensors.end());
+  const std::string name = "stages.0.blocks.0.mlp.fc1.weight";
+  Tensor scales = Tensor::zeros({whole.tensors.at(name).shape[0]});
+  scales.values<float>()[1] = std::numeric_limits<float>::quiet_NaN();
+  tensors[name + "_scale"] = std::as_const(scales).view();
+  write_safetensors(folder_ / "nan.safetensors", tensors, whole.metadata);
+  EXPECT_FALSE(inspect(folder_ / "nan.safetensors").is_whole());
+  expect_error(ErrorCode::kDamaged, {name, "NaN"},
+               [&] { converted(read_checkpoint(folder_ / "nan.safetensors").weights, DType::kBF16); });
+}
+
 TEST_F(Int8File, RoundedTwiceIsRoundedOnce) {
   const WeightStore once = rounded_to_int8(before_.weights);
   const WeightStore twice = rounded_to_int8(once);
@@ -169,6 +231,46 @@ TEST_F(Quantize, RefusesWhatIsInt8AlreadyAndPytorchOutput) {
   EXPECT_EQ(again.exit_code, 1);
   EXPECT_THAT(again.err, HasSubstr("already"));
   EXPECT_EQ(run({model_, (folder_ / "int8.pth").string(), "--calibrate", pictures_}).exit_code, 2);
+}
+
+TEST_F(Quantize, SaysOnceWhatThereIsToSay) {
+  const TensorFile whole = open_tensor_file(model_);
+  std::map<std::string, ConstTensorView> tensors(whole.tensors.begin(), whole.tensors.end());
+  const Tensor counter = Tensor::zeros({1}, DType::kI64);
+  tensors.emplace("decoder.weight", counter.view());
+  write_safetensors(folder_ / "more.safetensors", tensors, whole.metadata);
+  write_picture(folder_ / "pictures" / "good.png", formula_picture(40, 36, 1));
+  write_bytes(folder_ / "pictures" / "bad.png", "no picture");
+  const ChildResult result =
+      run({(folder_ / "more.safetensors").string(), output_, "--calibrate", (folder_ / "pictures").string(), "--json"});
+  EXPECT_EQ(result.exit_code, 1) << "a picture failed";
+  const json document = json::parse(result.out);
+  EXPECT_EQ(document["pictures"], 1);
+  EXPECT_EQ(document["failed"], 1);
+  for (const std::string text : {"decoder.weight", "bad.png"}) {
+    const std::size_t first = result.err.find(text);
+    EXPECT_NE(first, std::string::npos) << result.err;
+    EXPECT_EQ(result.err.find('\n', first), result.err.find('\n', result.err.rfind(text))) << result.err;
+  }
+}
+
+// `info` has it from the weights as they are kept, `inspect` from the file.
+TEST_F(Quantize, TheSizeOfAFileIsWhatItStores) {
+  ASSERT_EQ(run({model_, output_, "--calibrate", pictures_}).exit_code, 0);
+  const std::string bf16 = (folder_ / "bf16.safetensors").string();
+  const ChildOptions options{.folder = folder_.path(), .environment = {}};
+  ASSERT_EQ(run_child({CONVNEXT_PROGRAM, "convert", model_, bf16, "--dtype", "bf16"}, options).exit_code, 0);
+  const auto document = [&](const std::string& command, const std::string& file) {
+    return json::parse(run_child({CONVNEXT_PROGRAM, command, file, "--json"}, options).out);
+  };
+  const std::int64_t params = document("info", model_)["params"];
+  EXPECT_EQ(document("info", model_)["weight_bytes"], 4 * params);
+  EXPECT_EQ(document("info", bf16)["weight_bytes"], 2 * params);
+  EXPECT_LT(document("info", output_)["weight_bytes"], 3 * params);
+  for (const std::string& file : {model_, bf16, output_}) {
+    EXPECT_EQ(document("info", file)["weight_bytes"], document("inspect", file)["bytes"]) << file;
+    EXPECT_LT(document("info", file)["weight_bytes"], fs::file_size(file));
+  }
 }
 
 TEST_F(Quantize, ComparesTopOneWithLabels) {

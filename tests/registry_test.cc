@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <limits>
 #include <map>
 #include <set>
 
@@ -182,6 +183,33 @@ TEST(Description, AnInputThatLeavesNoPixelIsRefused) {
   EXPECT_EQ(count_cost(config, 32, 32).stages[3].height, 1);
   expect_error(ErrorCode::kInvalidArgument, {"31x32", "too small"}, [&] { count_cost(config, 31, 32); });
   expect_error(ErrorCode::kInvalidArgument, {"0x0"}, [&] { count_cost(config, 0, 0); });
+}
+
+// A count that wrapped around would be negative, or small.
+TEST(Description, WhatCannotBeCountedIsRefused) {
+  constexpr std::int64_t kFarthest = std::numeric_limits<std::int64_t>::max();
+  const NetworkConfig& tiny = architecture("convnext_tiny").network;
+  const auto refused = [](const NetworkConfig& config, std::int64_t height, std::int64_t width,
+                          const std::string& what) {
+    expect_error(ErrorCode::kInvalidArgument, {fmt::format("{}x{}", height, width), "too large", what},
+                 [&] { count_cost(config, height, width); });
+  };
+  refused(tiny, kFarthest, 32, "pixels");
+  refused(tiny, 32, std::int64_t{1} << 31, "pixels");
+  refused(tiny, (std::int64_t{1} << 31) - 1, (std::int64_t{1} << 31) - 1, "'stem.0'");
+  refused(architecture("vit_base_patch16_224").network, 1 << 22, 1 << 22, "attn");
+  // Each layer can be counted, and not all of them.
+  ConvNextConfig largest;
+  largest.depths.assign(4, 256);
+  largest.dims.assign(4, 16384);
+  largest.patch_size = 1;
+  validate(largest);
+  EXPECT_GT(layer_costs(largest, 4096, 4096).back().params, 0);
+  refused(largest, 4096, 4096, "the network");
+  // Large is not too large: outside of the head, costs go with the pixels.
+  const NetworkCost small = count_cost(tiny, 32, 32), large = count_cost(tiny, 65536, 65536);
+  const double times = 2048.0 * 2048.0;
+  EXPECT_NEAR(large.gmac - large.head_gmac, times * (small.gmac - small.head_gmac), 1e-9 * large.gmac);
 }
 
 TEST(Registry, DefaultsAreThoseOfTheAuthorsWeights) {

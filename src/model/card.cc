@@ -304,6 +304,28 @@ std::string card_to_json(const Card& card) {
 
 std::string network_to_json(const NetworkConfig& network) { return to_json(network).dump(); }
 
+std::vector<NetworkField> network_fields(const NetworkConfig& network) {
+  std::vector<NetworkField> fields;
+  const Json json = to_json(network);
+  for (const auto& [key, value] : json.items()) fields.push_back({key, value.dump()});
+  return fields;
+}
+
+std::vector<NetworkDifference> network_differences(const NetworkConfig& network, const NetworkConfig& other) {
+  std::vector<NetworkDifference> differences;
+  const Json json = to_json(network);
+  const Json of_other = to_json(other);
+  for (const auto& [key, value] : json.items()) {
+    const auto found = of_other.find(key);
+    if (found == of_other.end()) {
+      differences.push_back({key, value.dump(), {}});
+    } else if (*found != value) {
+      differences.push_back({key, value.dump(), found->dump()});
+    }
+  }
+  return differences;
+}
+
 std::string card_value_text(std::string_view json) {
   const Json value = Json::parse(json);
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";

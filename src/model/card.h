@@ -45,6 +45,24 @@ Card card_from_json(std::string_view json, std::string_view source);
 
 // Every value by its name in a card.
 std::string network_to_json(const NetworkConfig& network);
+
+// One of those values, as JSON.
+struct NetworkField {
+  std::string name;
+  std::string value;
+};
+// All of them, in the order of a card.
+std::vector<NetworkField> network_fields(const NetworkConfig& network);
+
+// A value of a network, and that of another, as JSON; empty when the other has no such value, being of another family.
+struct NetworkDifference {
+  std::string name;
+  std::string value;
+  std::string other;
+};
+// Where the values of `network` differ from `other`'s, in the order of a card.
+std::vector<NetworkDifference> network_differences(const NetworkConfig& network, const NetworkConfig& other);
+
 std::string preprocessing_to_json(const Preprocessing& preprocessing);
 
 // A value of those as a person reads it: "3,4,6,3", "bottleneck", "no".

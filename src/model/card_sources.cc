@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -132,14 +133,10 @@ double distance(const NetworkConfig& network, const NetworkConfig& registered) {
   if (const auto* convnext = std::get_if<ConvNextConfig>(&network)) {
     return distance(*convnext, std::get<ConvNextConfig>(registered));
   }
-  const auto fields = [](const NetworkConfig& config) { return Json::parse(network_to_json(config)); };
-  const Json have = fields(network), as_fitted = fields(fitted(registered, network)), as_named = fields(registered);
-  double sum = 0.0;
-  for (const auto& [key, value] : have.items()) {
-    if (as_fitted[key] != value) sum += 1.0;
-    if (as_named[key] != value) sum += 0.01;
-  }
-  return sum;
+  const auto unlike = [&network](const NetworkConfig& other) {
+    return static_cast<double>(network_differences(network, other).size());
+  };
+  return unlike(fitted(registered, network)) + 0.01 * unlike(registered);
 }
 
 const RegistryEntry& nearest_entry(const NetworkConfig& network, bool is_dinov3) {
@@ -188,12 +185,10 @@ std::string first_difference(const ConvNextConfig& network, const RegistryEntry&
 
 std::string first_difference(const NetworkConfig& network, const RegistryEntry& entry) {
   if (const auto* convnext = std::get_if<ConvNextConfig>(&network)) return first_difference(*convnext, entry);
-  const Json have = Json::parse(network_to_json(network));
-  const Json registered = Json::parse(network_to_json(fitted(entry.network, network)));
-  for (const auto& [key, value] : have.items()) {
-    if (!registered.contains(key) || registered[key] == value) continue;
-    return fmt::format("'{}' is {}, and {}'s is {}", key, card_value_text(value.dump()), entry.name,
-                       card_value_text(registered[key].dump()));
+  for (const auto& [name, value, registered] : network_differences(network, fitted(entry.network, network))) {
+    if (registered.empty()) continue;
+    return fmt::format("'{}' is {}, and {}'s is {}", name, card_value_text(value), entry.name,
+                       card_value_text(registered));
   }
   return fmt::format("layers are others than {}'s", entry.name);
 }
@@ -336,12 +331,11 @@ class CardBuilder {
   // What tensors do not tell is as registered.
   void set_rival(const RegistryEntry& entry) {
     NetworkConfig network = is_only_nearest_ ? network_ : fitted(entry.network, network_);
-    const Json fields = Json::parse(network_to_json(network));
-    for (const auto& [key, value] : fields.items()) {
-      found_.origins[key] = is_only_nearest_ ? "assumed" : fmt::format("{} as registered", entry.name);
-    }
-    for (const char* key : {"classes", "input_channels", "grid_height", "grid_width", "window"}) {
-      if (fields.contains(key)) found_.origins[key] = "the tensors' shapes";
+    constexpr std::string_view kTold[] = {"classes", "input_channels", "grid_height", "grid_width", "window"};
+    for (const NetworkField& field : network_fields(network)) {
+      found_.origins[field.name] = std::ranges::find(kTold, field.name) != std::end(kTold) ? "the tensors' shapes"
+                                   : is_only_nearest_                                      ? "assumed"
+                                                      : fmt::format("{} as registered", entry.name);
     }
     for (const CardClaims& source : sources_) {
       auto* efficientnet = std::get_if<EfficientNetConfig>(&network);

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <iterator>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <variant>
 
@@ -166,12 +165,9 @@ std::vector<std::string> lost_of(const NetworkConfig& network, const NetworkConf
   const auto* convnext_back = std::get_if<ConvNextConfig>(&back);
   if (convnext && convnext_back) return lost_of(*convnext, *convnext_back);
   std::vector<std::string> lost;
-  const auto have = nlohmann::json::parse(network_to_json(network));
-  const auto would_be = nlohmann::json::parse(network_to_json(back));
-  for (const auto& [key, value] : have.items()) {
-    if (would_be.contains(key) && would_be[key] == value) continue;
-    lost.push_back(fmt::format("{} {} (it would be read as {})", key, value.dump(),
-                               would_be.contains(key) ? would_be[key].dump() : "another network"));
+  for (const auto& [name, value, would_be] : network_differences(network, back)) {
+    lost.push_back(
+        fmt::format("{} {} (it would be read as {})", name, value, would_be.empty() ? "another network" : would_be));
   }
   return lost;
 }
@@ -290,8 +286,8 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
 
 Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_name, const TensorFileOptions& options) {
   TensorFile file = open_tensor_file(weights_file(path), options);
-  restore_int8(file);
-  const RecognizedWeights weights = recognize(file.tensors);
+  const TensorViews scales = take_scales(file);
+  const RecognizedWeights weights = recognize(file.tensors, scales);
   Checkpoint checkpoint{card_of(file, weights, architecture_name), {}, file.path, weights.layout};
   // A network that a user named was compared already.
   if (checkpoint.has_card || architecture_name.empty()) {
@@ -307,14 +303,14 @@ Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_n
 
 void write_checkpoint(const fs::path& path, const Card& card, const WeightStore& weights) {
   check_weights(weights, card.network, path.string());
-  if (card.precision != kInt8Precision) {
-    write_safetensors(path, {weights.all().begin(), weights.all().end()}, metadata_of(card));
-    return;
+  const bool holds_integers =
+      std::ranges::any_of(weights.all(), [&](const auto& entry) { return weights.scales(entry.first) != nullptr; });
+  if (holds_integers != (card.precision == kInt8Precision)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("'{}': the card says {}, and the weights are {}", path.string(), card.precision,
+                            holds_integers ? "8-bit integers" : "floats"));
   }
-  const std::map<std::string, Tensor> tensors = int8_tensors(weights);
-  std::map<std::string, ConstTensorView> views;
-  for (const auto& [name, tensor] : tensors) views.emplace(name, tensor.view());
-  write_safetensors(path, views, metadata_of(card));
+  write_safetensors(path, file_tensors(weights), metadata_of(card));
 }
 
 void export_checkpoint(const fs::path& path, const Card& card, const WeightStore& weights, WrittenLayout layout) {
@@ -374,8 +370,11 @@ fs::path find_model_file(std::string_view model, const fs::path& installed) {
 WeightStore converted(const WeightStore& weights, DType dtype) {
   WeightStore result;
   for (const auto& [name, view] : weights.all()) {
-    Tensor tensor = converted(view, dtype);
-    if (!is_finite(tensor.view())) throw_not_finite(name, view, dtype);
+    Tensor tensor = converted(weights, name, dtype);
+    if (!is_finite(tensor.view())) {
+      const bool has_scales = weights.scales(name) != nullptr;
+      throw_not_finite(name, has_scales ? converted(weights, name, DType::kF32).view() : view, dtype);
+    }
     result.add(name, std::move(tensor));
   }
   return result;

@@ -40,8 +40,8 @@ struct Checkpoint : CheckpointCard {
 Checkpoint read_checkpoint(const std::filesystem::path& path, std::string_view architecture = {},
                            const TensorFileOptions& options = {});
 
-// Writes atomically. Metadata: the card, and format "pt" without which transformers refuses a file. With a card of
-// precision int8 (model/int8_weights.h), whose weights these must be, the weights as integers.
+// Writes atomically. Metadata: the card, and format "pt" without which transformers refuses a file. Throws Error
+// (kInvalidArgument) unless a card of precision int8 comes with the weights that rounded_to_int8() gives.
 void write_checkpoint(const std::filesystem::path& path, const Card& card, const WeightStore& weights);
 
 // Writes the model in a layout: a PyTorch file where `path` ends in .pth, .pt or .bin; a folder where it is one or ends

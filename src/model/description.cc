@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "convnext/error.h"
 #include "model/layers.h"
@@ -10,6 +11,27 @@
 
 namespace convnext {
 namespace {
+
+constexpr std::int64_t kMaxSide = std::numeric_limits<std::int32_t>::max();
+
+// What stands for every count that does not fit 63 bits.
+constexpr std::int64_t kTooMany = std::numeric_limits<std::int64_t>::max();
+
+// Of counts, which are not negative.
+std::int64_t product(std::int64_t a, std::int64_t b) {
+  std::int64_t result = 0;
+  return __builtin_mul_overflow(a, b, &result) ? kTooMany : result;
+}
+
+std::int64_t sum(std::int64_t a, std::int64_t b) {
+  std::int64_t result = 0;
+  return __builtin_add_overflow(a, b, &result) ? kTooMany : result;
+}
+
+[[noreturn]] void throw_too_large(std::int64_t height, std::int64_t width, std::string_view what) {
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("an input of {}x{} is too large: {} would be more than can be counted", height, width, what));
+}
 
 std::int64_t parameters(const LayerSpec& layer) {
   const std::int64_t bias = layer.bias ? layer.out_channels : 0;
@@ -76,10 +98,10 @@ void check_input(const NetworkConfig& config, std::int64_t height, std::int64_t 
 std::int64_t pairs_of_tokens(const LayerSpec& layer, const MapSize& map) {
   if (layer.window == 0) {
     const std::int64_t tokens = map.pixels() + layer.tokens;
-    return tokens * tokens;
+    return product(tokens, tokens);
   }
   const WindowGrid grid = window_grid(layer.window, map.height, map.width);
-  return grid.count() * grid.tokens() * grid.tokens();
+  return product(product(grid.count(), grid.tokens()), grid.tokens());
 }
 
 double giga(std::int64_t count) { return static_cast<double>(count) / 1e9; }
@@ -87,6 +109,7 @@ double giga(std::int64_t count) { return static_cast<double>(count) / 1e9; }
 }  // namespace
 
 std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
+  if (height > kMaxSide || width > kMaxSide) throw_too_large(height, width, "its pixels");
   check_input(config, height, width);
   const MapSize input{height, width};
   MapSize main = input, shortcut = input;
@@ -103,7 +126,7 @@ std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t hei
                    : layer.branch == LayerBranch::kShortcut ? shortcut
                                                             : squeezed;
     LayerCost& cost = costs.emplace_back();
-    cost.in_elements = (map.pixels() + layer.tokens) * layer.in_channels;
+    cost.in_elements = product(map.pixels() + layer.tokens, layer.in_channels);
     if (slides(layer)) {
       map = {output_side(map.height, layer), output_side(map.width, layer)};
     } else if (layer.kind == LayerKind::kPool) {
@@ -119,11 +142,15 @@ std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t hei
     const std::int64_t places = map.pixels() + layer.tokens;
     cost.height = map.height;
     cost.width = map.width;
-    cost.out_elements = places * layer.out_channels;
+    cost.out_elements = product(places, layer.out_channels);
     cost.params = parameters(layer);
-    cost.multiply_accumulates = products_a_pixel(layer) * places;
+    cost.multiply_accumulates = product(products_a_pixel(layer), places);
     if (layer.kind == LayerKind::kAttention) {
-      cost.attention_multiply_accumulates = 2 * pairs_of_tokens(layer, map) * layer.out_channels;
+      cost.attention_multiply_accumulates = product(product(2, pairs_of_tokens(layer, map)), layer.out_channels);
+    }
+    if (std::max({cost.in_elements, cost.out_elements, cost.multiply_accumulates,
+                  cost.attention_multiply_accumulates}) == kTooMany) {
+      throw_too_large(input.height, input.width, fmt::format("the work of '{}'", layer.name));
     }
     cost.layer = std::move(layer);
   }
@@ -157,23 +184,24 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
   NetworkCost cost;
   std::int64_t macs = 0, norm_operations = 0, attention_macs = 0, head_macs = 0;
   std::vector<std::int64_t> stage_macs;
+  std::int64_t peak_bytes = 0;
   std::int64_t kept = 0;  // elements of the map that the current block's shortcut keeps
   int stage = -1, block = -1;
 
   for (const LayerCost& one : layer_costs(config, height, width)) {
     const LayerSpec& layer = one.layer;
     cost.params += one.params;
-    macs += one.multiply_accumulates;
-    attention_macs += one.attention_multiply_accumulates;
-    if (layer.kind == LayerKind::kNorm) norm_operations += 5 * one.in_elements;
-    if (layer.kind == LayerKind::kBatchNorm) norm_operations += 2 * one.in_elements;
+    macs = sum(macs, one.multiply_accumulates);
+    attention_macs = sum(attention_macs, one.attention_multiply_accumulates);
+    if (layer.kind == LayerKind::kNorm) norm_operations = sum(norm_operations, product(5, one.in_elements));
+    if (layer.kind == LayerKind::kBatchNorm) norm_operations = sum(norm_operations, product(2, one.in_elements));
 
     const bool opens_block = layer.block >= 0 && (layer.stage != stage || layer.block != block);
     stage = layer.stage;
     block = layer.block;
     if (layer.place == LayerPlace::kHead) {
       cost.head_params += one.params;
-      head_macs += one.multiply_accumulates;
+      head_macs = sum(head_macs, one.multiply_accumulates);
     } else {
       if (static_cast<std::size_t>(layer.stage) == cost.stages.size()) {
         cost.stages.emplace_back();
@@ -181,7 +209,7 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
       }
       StageCost& at = cost.stages.back();
       at.params += one.params;
-      stage_macs.back() += one.multiply_accumulates;
+      stage_macs.back() = sum(stage_macs.back(), one.multiply_accumulates);
       if (layer.branch == LayerBranch::kMain) {
         at.dim = layer.out_channels;
         at.height = one.height;
@@ -190,15 +218,21 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
       if (opens_block) ++at.depth;
     }
     if (layer.block < 0) kept = 0;
-    const std::int64_t live = one.in_elements + one.out_elements + (opens_block ? 0 : kept);
+    const std::int64_t live = sum(sum(one.in_elements, one.out_elements), opens_block ? 0 : kept);
     if (opens_block) kept = one.in_elements;
-    cost.peak_activation_bytes = std::max(cost.peak_activation_bytes, static_cast<std::uint64_t>(live) * sizeof(float));
+    peak_bytes = std::max(peak_bytes, product(live, sizeof(float)));
   }
+  // Those of a stage or of the head are parts of these.
+  const std::int64_t with_norms = sum(macs, norm_operations);
+  if (std::max({with_norms, attention_macs, peak_bytes}) == kTooMany) {
+    throw_too_large(height, width, "the work of the network");
+  }
+  cost.peak_activation_bytes = static_cast<std::uint64_t>(peak_bytes);
   for (std::size_t i = 0; i < cost.stages.size(); ++i) cost.stages[i].gmac = giga(stage_macs[i]);
   cost.head_gmac = giga(head_macs);
   cost.gmac = giga(macs);
   cost.gmac_attention = giga(attention_macs);
-  cost.gmac_with_norms = giga(macs + norm_operations);
+  cost.gmac_with_norms = giga(with_norms);
   return cost;
 }
 

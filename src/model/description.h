@@ -23,7 +23,8 @@ struct LayerCost {
 };
 
 // In the order of the network. Throws Error (kInvalidArgument) when the input is too small to leave a pixel at the last
-// stage, or is not whole patches where a transformer wants them.
+// stage, is not whole patches where a transformer wants them, has a side of 2^31 pixels or more, or makes a layer of
+// 2^63 elements or multiply-accumulates.
 std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width);
 
 struct StageCost {
@@ -62,7 +63,7 @@ std::vector<MapShape> stage_maps(const NetworkConfig& config, std::int64_t heigh
 int embedding_channels(const ConvNextConfig& config);
 int embedding_channels(const NetworkConfig& config);
 
-// Throws as layer_costs().
+// Throws as layer_costs(), and when the sums do not fit 63 bits.
 NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width);
 
 }  // namespace convnext

@@ -29,8 +29,17 @@ void attempt(Inspection& inspection, const Step& step) {
   }
 }
 
-// `stored`: the tensors as they lie in the file; those of `file` are as they are read.
-void inspect_tensors(const TensorViews& stored, const TensorFile& file, const RecognizedWeights& weights,
+// Of what integers stand for where they have scales.
+TensorStatistics statistics_of(const ConstTensorView& view, const TensorViews& scales, const std::string& key) {
+  const auto scale = scales.find(key);
+  if (scale == scales.end()) return tensor_statistics(view);
+  Tensor floats = Tensor::zeros(view.shape);
+  to_float32(view, scale->second, floats.values<float>());
+  return tensor_statistics(floats.view());
+}
+
+// `stored`: all tensors of the file, `scales` among them.
+void inspect_tensors(const TensorViews& stored, const TensorViews& scales, const RecognizedWeights& weights,
                      Inspection& inspection) {
   std::map<std::string_view, std::string_view> own_names;
   for (const auto& [own, tensor] : weights.tensors) own_names.emplace(tensor.key, own);
@@ -39,9 +48,8 @@ void inspect_tensors(const TensorViews& stored, const TensorFile& file, const Re
     ++type.tensors;
     type.bytes += static_cast<std::uint64_t>(view.count()) * size_of(view.dtype);
     const auto own = own_names.find(key);
-    const auto read = file.tensors.find(key);
     inspection.tensors.push_back({key, own == own_names.end() ? std::string() : std::string(own->second), view.dtype,
-                                  view.shape, tensor_statistics(read == file.tensors.end() ? view : read->second)});
+                                  view.shape, statistics_of(view, scales, key)});
   }
 }
 
@@ -52,18 +60,18 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
   Inspection inspection;
   inspection.path = path;
   TensorFile file;
-  TensorViews stored;
+  TensorViews stored, scales;
   attempt(inspection, [&] {
     inspection.path = weights_file(path);
     file = open_tensor_file(inspection.path, options);
     inspection.kind = file.kind;
     stored = file.tensors;
-    restore_int8(file);
+    scales = take_scales(file);
   });
   if (!inspection.kind) return inspection;
-  const RecognizedWeights weights = recognize(file.tensors);
+  const RecognizedWeights weights = recognize(file.tensors, scales);
   if (weights.has_blocks()) inspection.layout = weights.layout;
-  inspect_tensors(stored, file, weights, inspection);
+  inspect_tensors(stored, scales, weights, inspection);
   attempt(inspection, [&] {
     inspection.card = card_of(file, weights, architecture_name);
     inspection.misfits = find_misfits(weights, inspection.card->card.network);

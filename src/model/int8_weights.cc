@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -23,35 +21,21 @@ bool is_int8(std::string_view name) {
 
 bool is_bfloat16(std::string_view name) { return name == "head.fc.weight" || name == "head.pre_logits.fc.weight"; }
 
-struct Integers {
-  Tensor values;  // I8, of the weight's shape
-  Tensor scales;  // F32, (outputs,)
-};
-
-Integers integers_of(const WeightStore& weights, const std::string& name) {
+void add_rounded(const WeightStore& weights, const std::string& name, WeightStore& rounded) {
   const Shape& shape = weights.at(name).shape;
-  Integers result{Tensor::zeros(shape, DType::kI8), Tensor::zeros({shape[0]})};
+  Tensor integers = Tensor::zeros(shape, DType::kI8);
+  Tensor scales = Tensor::zeros({shape[0]});
   const std::vector<float> floats = weights.floats(name);
   const auto outputs = static_cast<std::size_t>(shape[0]);
   const std::size_t inputs = floats.size() / outputs;
   for (std::size_t n = 0; n < outputs; ++n) {
-    const float scale = quantize_weights(std::span(floats).subspan(n * inputs, inputs),
-                                         result.values.values<std::int8_t>().subspan(n * inputs, inputs));
-    result.scales.values<float>()[n] = scale;
+    scales.values<float>()[n] = quantize_weights(std::span(floats).subspan(n * inputs, inputs),
+                                                 integers.values<std::int8_t>().subspan(n * inputs, inputs));
   }
-  return result;
+  rounded.add(name, std::move(integers), std::move(scales));
 }
 
-// `values` (outputs, ...) of I8, which need not be aligned, times `scales`.
-Tensor floats_of(const ConstTensorView& values, std::span<const float> scales) {
-  Tensor result = Tensor::zeros(values.shape);
-  const std::span<float> floats = result.values<float>();
-  const std::size_t inputs = floats.size() / scales.size();
-  for (std::size_t i = 0; i < floats.size(); ++i) {
-    floats[i] = static_cast<float>(std::to_integer<std::int8_t>(values.data[i])) * scales[i / inputs];
-  }
-  return result;
-}
+std::string name_of_scales(const std::string& name) { return name + std::string(kScaleEnding); }
 
 }  // namespace
 
@@ -59,53 +43,39 @@ WeightStore rounded_to_int8(const WeightStore& weights) {
   WeightStore rounded;
   for (const auto& [name, view] : weights.all()) {
     if (is_int8(name)) {
-      const Integers integers = integers_of(weights, name);
-      rounded.add(name, floats_of(integers.values.view(), integers.scales.values<float>()));
+      add_rounded(weights, name, rounded);
     } else {
-      rounded.add(name, converted(view, is_bfloat16(name) ? DType::kBF16 : DType::kF32));
+      rounded.add(name, converted(weights, name, is_bfloat16(name) ? DType::kBF16 : DType::kF32));
     }
   }
   return rounded;
 }
 
-std::map<std::string, Tensor> int8_tensors(const WeightStore& rounded) {
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, view] : rounded.all()) {
-    if (is_int8(name)) {
-      Integers integers = integers_of(rounded, name);
-      tensors.emplace(name, std::move(integers.values));
-      tensors.emplace(name + std::string(kScaleEnding), std::move(integers.scales));
-    } else {
-      tensors.emplace(name, converted(view, view.dtype));
-    }
+std::map<std::string, ConstTensorView> file_tensors(const WeightStore& weights) {
+  std::map<std::string, ConstTensorView> tensors(weights.all().begin(), weights.all().end());
+  for (const auto& [name, view] : weights.all()) {
+    if (const ConstTensorView* scales = weights.scales(name)) tensors.emplace(name_of_scales(name), *scales);
   }
   return tensors;
 }
 
-void restore_int8(TensorFile& file) {
-  // In a PyTorch file tensors may share their bytes, and as floats they would not.
-  if (file.kind != TensorFileKind::kSafetensors && file.kind != TensorFileKind::kSafetensorsIndex) return;
-  std::vector<std::string> names;
+TensorViews take_scales(TensorFile& file) {
+  TensorViews scales;
+  // In a PyTorch file tensors may share their bytes: many names, each to be expanded, for a few of them.
+  if (file.kind != TensorFileKind::kSafetensors && file.kind != TensorFileKind::kSafetensorsIndex) return scales;
   for (const auto& [name, view] : file.tensors) {
-    if (view.dtype == DType::kI8 && file.tensors.contains(name + std::string(kScaleEnding))) names.push_back(name);
-  }
-  for (const std::string& name : names) {
-    ConstTensorView& view = file.tensors.find(name)->second;
-    const auto scale = file.tensors.find(name + std::string(kScaleEnding));
+    const auto scale = file.tensors.find(name_of_scales(name));
+    if (view.dtype != DType::kI8 || scale == file.tensors.end()) continue;
     if (scale->second.dtype != DType::kF32 || view.shape.empty() || scale->second.shape != Shape{view.shape[0]}) {
       throw Error(ErrorCode::kDamaged,
                   fmt::format("'{}': {} is {} {}, and the scales of {} {} are F32, one an output", file.path.string(),
                               in_quotes(scale->first), name_of(scale->second.dtype), to_string(scale->second.shape),
                               in_quotes(name), to_string(view.shape)));
     }
-    std::vector<float> scales(static_cast<std::size_t>(view.shape[0]));
-    to_float32(scale->second, scales);
-    const auto floats =
-        std::make_shared<const Tensor>(scales.empty() ? Tensor::zeros(view.shape) : floats_of(view, scales));
-    view = floats->view();
-    file.owners.push_back(floats);
-    file.tensors.erase(scale);
+    scales.emplace(name, scale->second);
   }
+  for (const auto& [name, view] : scales) file.tensors.erase(name_of_scales(name));
+  return scales;
 }
 
 }  // namespace convnext

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "io/tensor_file.h"
+#include "model/layouts.h"
 #include "model/weights.h"
 
 namespace convnext {
@@ -14,14 +15,14 @@ namespace convnext {
 // The precision that the card of such a file states.
 inline constexpr std::string_view kInt8Precision = "int8";
 
-// The weights rounded to what such a file can hold, as floats: computing with these is computing with it.
+// The weights rounded to what such a file holds. Rounding twice is rounding once.
 WeightStore rounded_to_int8(const WeightStore& weights);
 
-// The tensors of such a file, from weights that rounded_to_int8() gave.
-std::map<std::string, Tensor> int8_tensors(const WeightStore& rounded);
+// The tensors of a file of weights as they are stored, scales beside their integers.
+std::map<std::string, ConstTensorView> file_tensors(const WeightStore& weights);
 
-// Each I8 tensor of a safetensors file that has a scale becomes F32, and the scale goes. Throws Error (kDamaged) for a
+// Takes the scales of a safetensors file's I8 tensors out of it: by the integers' names. Throws Error (kDamaged) for a
 // scale that is not F32, one an output.
-void restore_int8(TensorFile& file);
+TensorViews take_scales(TensorFile& file);
 
 }  // namespace convnext

@@ -107,13 +107,14 @@ Tensor constant(const Shape& shape, float value) {
   return tensor;
 }
 
-RecognizedWeights recognize_as(WeightLayout layout, const TensorViews& file) {
+RecognizedWeights recognize_as(WeightLayout layout, const TensorViews& file, const TensorViews& scales) {
   RecognizedWeights weights;
   weights.layout = layout;
   for (const auto& [key, view] : file) {
+    const auto scale = scales.find(key);
     std::optional<TensorName> name = own_name(layout, key);
     if (!name) {
-      const bool no_weight = is_known_extra(layout, key) || !is_float(view.dtype);
+      const bool no_weight = is_known_extra(layout, key) || (!is_float(view.dtype) && scale == scales.end());
       (no_weight ? weights.passed_over : weights.unexpected).emplace(key, view);
       continue;
     }
@@ -123,9 +124,15 @@ RecognizedWeights recognize_as(WeightLayout layout, const TensorViews& file) {
       continue;
     }
     Shape shape = own_shape(*name, view.shape);
-    known->second = {key, view, std::move(shape), std::move(*name)};
+    known->second = {.key = key, .view = view, .shape = std::move(shape), .name = std::move(*name)};
+    if (scale != scales.end()) known->second.scales = scale->second;
   }
   return weights;
+}
+
+// Scales go with the first axis, which is not the outputs' in a sparse kernel.
+bool holds_floats(const RecognizedTensor& tensor) {
+  return is_float(tensor.view.dtype) || (tensor.scales && tensor.name.form != TensorForm::kSparseKernel);
 }
 
 std::size_t count_known(WeightLayout layout, const TensorViews& file) {
@@ -215,7 +222,7 @@ bool RecognizedWeights::has_blocks() const {
   return std::ranges::any_of(tensors, [](const auto& entry) { return entry.second.name.block >= 0; });
 }
 
-RecognizedWeights recognize(const TensorViews& file) {
+RecognizedWeights recognize(const TensorViews& file, const TensorViews& scales) {
   WeightLayout best = WeightLayout::kTimm;
   std::size_t most = 0;
   for (const WeightLayout layout : weight_layouts()) {
@@ -224,7 +231,7 @@ RecognizedWeights recognize(const TensorViews& file) {
     most = known;
     best = layout;
   }
-  return recognize_as(best, file);
+  return recognize_as(best, file, scales);
 }
 
 std::string Misfit::message() const {
@@ -260,7 +267,7 @@ std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const Network
     const RecognizedTensor& tensor = found->second;
     if (!shapes_agree(spec.name, tensor.shape, spec.shape)) {
       misfits.push_back({Misfit::Kind::kShape, tensor.key, spec.name, spec.shape, tensor.view.shape});
-    } else if (!is_float(tensor.view.dtype)) {
+    } else if (!holds_floats(tensor)) {
       misfits.push_back({Misfit::Kind::kType, tensor.key, spec.name, spec.shape, tensor.view.shape});
     }
   }
@@ -311,6 +318,8 @@ WeightStore import_weights(const RecognizedWeights& weights, const NetworkConfig
       store.add(spec.name, constant(spec.shape, unstored_value(weights.layout, spec.name).value_or(0.0f)));
     } else if (found->second.name.form == TensorForm::kSparseKernel && found->second.view.shape != spec.shape) {
       store.add(spec.name, dense_kernel(found->second.view, spec.shape));
+    } else if (found->second.scales) {
+      store.add(spec.name, reshaped(found->second.view, spec.shape), *found->second.scales, nullptr);
     } else {
       store.add(spec.name, reshaped(found->second.view, spec.shape), nullptr);
     }
@@ -386,6 +395,10 @@ TensorViews export_weights(const WeightStore& weights, const Card& card, Written
     const std::optional<TensorName> theirs = name_in(names, own);
     if (!theirs) {
       throw Error(ErrorCode::kUnsupported, fmt::format("the layout '{}' has no name for '{}'", name_of(layout), own));
+    }
+    if (weights.scales(own)) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("the layout '{}' has no 8-bit integers, which '{}' is", name_of(layout), own));
     }
     const bool is_classifier = theirs->name.starts_with("classifier.");
     tensors.emplace(is_classifier ? theirs->name : prefix + theirs->name,

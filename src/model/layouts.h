@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,10 +20,11 @@ using TensorViews = std::map<std::string, ConstTensorView, std::less<>>;
 
 // A tensor of a file whose name is known.
 struct RecognizedTensor {
-  std::string key;       // in the file
-  ConstTensorView view;  // as it lies in the file
-  Shape shape;           // as it would be in our layout, as far as the view's own shape tells
-  TensorName name;       // ours
+  std::string key;                          // in the file
+  ConstTensorView view;                     // as it lies in the file
+  std::optional<ConstTensorView> scales{};  // of integers that stand for floats
+  Shape shape;                              // as it would be in our layout, as far as the view's own shape tells
+  TensorName name;                          // ours
 };
 
 // The tensors of a file, sorted by what is known of them.
@@ -36,8 +38,8 @@ struct RecognizedWeights {
   bool has_blocks() const;
 };
 
-// The layout is the one that has names for most of the tensors.
-RecognizedWeights recognize(const TensorViews& file);
+// The layout is the one that has names for most of the tensors. `scales`: of those that are integers, by name.
+RecognizedWeights recognize(const TensorViews& file, const TensorViews& scales = {});
 
 // The network that names and shapes tell of.
 //
@@ -102,8 +104,8 @@ bool is_dinov3(const Card& card);
 // word.
 void require_expressible(const Card& card, WrittenLayout layout);
 
-// The weights by the names and in the shapes that the layout has for them; views of the same memory. Throws as
-// require_expressible().
+// The weights, which are floats, by the names and in the shapes that the layout has for them; views of the same memory.
+// Throws as require_expressible().
 TensorViews export_weights(const WeightStore& weights, const Card& card, WrittenLayout layout);
 
 }  // namespace convnext

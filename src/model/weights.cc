@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "convnext/error.h"
 #include "core/float16.h"
@@ -23,9 +24,19 @@ void convert_all(const std::byte* data, std::span<float> out, const Convert& con
   }
 }
 
+void to_float32(const WeightStore& weights, std::string_view name, std::span<float> out) {
+  const ConstTensorView* scales = weights.scales(name);
+  if (scales == nullptr) {
+    to_float32(weights.at(name), out);
+  } else {
+    to_float32(weights.at(name), *scales, out);
+  }
+}
+
 }  // namespace
 
 void WeightStore::add(std::string name, ConstTensorView view, std::shared_ptr<const void> owner) {
+  scales_.erase(name);
   views_.insert_or_assign(std::move(name), std::move(view));
   keep_alive(std::move(owner));
 }
@@ -40,6 +51,18 @@ void WeightStore::add(std::string name, Tensor tensor) {
   add(std::move(name), std::move(view), std::move(owned));
 }
 
+void WeightStore::add(std::string name, ConstTensorView integers, ConstTensorView scales,
+                      std::shared_ptr<const void> owner) {
+  add(name, std::move(integers), std::move(owner));
+  scales_.emplace(std::move(name), std::move(scales));
+}
+
+void WeightStore::add(std::string name, Tensor integers, Tensor scales) {
+  auto owned = std::make_shared<const std::pair<Tensor, Tensor>>(std::move(integers), std::move(scales));
+  ConstTensorView view = owned->first.view(), view_of_scales = owned->second.view();
+  add(std::move(name), std::move(view), std::move(view_of_scales), std::move(owned));
+}
+
 bool WeightStore::contains(std::string_view name) const { return views_.find(name) != views_.end(); }
 
 const ConstTensorView& WeightStore::at(std::string_view name) const {
@@ -48,10 +71,14 @@ const ConstTensorView& WeightStore::at(std::string_view name) const {
   return found->second;
 }
 
+const ConstTensorView* WeightStore::scales(std::string_view name) const {
+  const auto found = scales_.find(name);
+  return found == scales_.end() ? nullptr : &found->second;
+}
+
 std::vector<float> WeightStore::floats(std::string_view name) const {
-  const ConstTensorView& view = at(name);
-  std::vector<float> values(static_cast<std::size_t>(view.count()));
-  to_float32(view, values);
+  std::vector<float> values(static_cast<std::size_t>(at(name).count()));
+  to_float32(*this, name, values);
   return values;
 }
 
@@ -63,7 +90,9 @@ void WeightStore::release(std::string_view name) const {
 
 std::uint64_t WeightStore::bytes() const {
   std::uint64_t total = 0;
-  for (const auto& [name, view] : views_) total += static_cast<std::uint64_t>(view.count()) * size_of(view.dtype);
+  for (const auto* views : {&views_, &scales_}) {
+    for (const auto& [name, view] : *views) total += static_cast<std::uint64_t>(view.count()) * size_of(view.dtype);
+  }
   return total;
 }
 
@@ -86,17 +115,27 @@ void to_float32(const ConstTensorView& view, std::span<float> out) {
   }
 }
 
-Tensor converted(const ConstTensorView& view, DType dtype) {
-  Tensor tensor = Tensor::zeros(view.shape, dtype);
+void to_float32(const ConstTensorView& integers, const ConstTensorView& scales, std::span<float> out) {
+  std::vector<float> factors(static_cast<std::size_t>(scales.count()));
+  to_float32(scales, factors);
+  const std::size_t run = factors.empty() ? 0 : out.size() / factors.size();
+  for (std::size_t n = 0, i = 0; n < factors.size(); ++n) {
+    for (const std::size_t end = i + run; i < end; ++i) {
+      out[i] = static_cast<float>(std::to_integer<std::int8_t>(integers.data[i])) * factors[n];
+    }
+  }
+}
+
+Tensor converted(const WeightStore& weights, std::string_view name, DType dtype) {
+  Tensor tensor = Tensor::zeros(weights.at(name).shape, dtype);
   if (dtype == DType::kF32) {
-    to_float32(view, tensor.values<float>());
+    to_float32(weights, name, tensor.values<float>());
     return tensor;
   }
   if (dtype != DType::kF16 && dtype != DType::kBF16) {
     throw Error(ErrorCode::kUnsupported, fmt::format("weights are not stored as {}", name_of(dtype)));
   }
-  std::vector<float> values(static_cast<std::size_t>(view.count()));
-  to_float32(view, values);
+  const std::vector<float> values = weights.floats(name);
   const auto narrow = dtype == DType::kBF16 ? float_to_bfloat16 : float_to_float16;
   std::ranges::transform(values, tensor.values<std::uint16_t>().begin(), narrow);
   return tensor;

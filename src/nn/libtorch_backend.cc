@@ -15,6 +15,9 @@ namespace convnext {
 namespace {
 
 // libtorch's threads for what this thread does, for as long as the object lives.
+// A thread that is new to libtorch starts with the number that any thread set last, so one that begins during a run of
+// another is left with that run's. No run minds, for each sets its own; nor is there another way, since libtorch keeps
+// the number that it gives to new threads to itself.
 class ThreadCount {
  public:
   explicit ThreadCount(int threads) : before_(at::get_num_threads()) { set(threads); }

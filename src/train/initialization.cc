@@ -37,8 +37,6 @@ Card card_of_file(const Checkpoint& file, const TrainSettings& settings, const s
   return card;
 }
 
-Tensor as_float32(const ConstTensorView& view) { return converted(view, DType::kF32); }
-
 }  // namespace
 
 Card card_of(const TrainSettings& settings, const std::vector<std::string>& labels) {
@@ -78,7 +76,7 @@ TrainStart start_of(const TrainSettings& settings, const std::vector<std::string
   const WeightStore fresh = random_weights(start.card.network, settings.seed, initialisation);
   for (const TensorSpec& spec : tensor_specs(start.card.network)) {
     const bool is_new = spec.is_classifier && !same_classes;
-    start.weights.add(spec.name, as_float32((is_new ? fresh : file.weights).at(spec.name)));
+    start.weights.add(spec.name, converted(is_new ? fresh : file.weights, spec.name, DType::kF32));
   }
   start.note =
       fmt::format("beginning from '{}' ({}); its classifier is {}", file.path.string(), start.card.architecture,
