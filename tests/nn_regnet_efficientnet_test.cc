@@ -14,6 +14,7 @@
 #include "nn/depthwise.h"
 #include "nn/network.h"
 #include "tests/torch_tensors.h"
+#include "train/autocast.h"
 
 namespace convnext {
 namespace {
@@ -185,6 +186,26 @@ TEST(DepthwiseConvolution, NeedsNoBias) {
     const auto [expected_x, expected_weight] = gradients(false);
     EXPECT_TRUE(tensors_close(x, expected_x)) << kernel;
     EXPECT_TRUE(tensors_close(weight, expected_weight)) << kernel;
+  }
+}
+
+// The bits of float32, forwards and backwards; what comes in bfloat16 is widened first.
+TEST(DepthwiseConvolution, StaysInFloat32UnderAutocast) {
+  for (const torch::ScalarType type : {torch::kFloat32, torch::kBFloat16}) {
+    const auto run = [type](bool autocast) {
+      const torch::Tensor x = formula_pictures({2, 20, 9, 7}, 1).to(type).requires_grad_();
+      torch::Tensor weight = to_torch(formula_input("weight", {20, 1, 7, 7}, 2)).requires_grad_();
+      torch::Tensor y;
+      {
+        const Autocast scope(torch::kCPU, autocast);
+        y = depthwise_convolution(autocast ? x : x.to(torch::kFloat32), weight, {});
+      }
+      (y * y).sum().backward();
+      return std::vector<torch::Tensor>{y, x.grad(), weight.grad()};
+    };
+    const std::vector<torch::Tensor> expected = run(false), under_autocast = run(true);
+    EXPECT_EQ(under_autocast[0].scalar_type(), torch::kFloat32);
+    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_TRUE(torch::equal(under_autocast[i], expected[i])) << i;
   }
 }
 
