@@ -40,7 +40,7 @@ namespace {
 using namespace cpu;
 
 // Scratch of a tile: what of a core's second-level cache the weights that pass through it leave, as measured with 512
-// KB (Zen 3) and with 2 MB (Sapphire Rapids).
+// KB (Zen 3) and with 2 MB (Emerald Rapids).
 std::ptrdiff_t tile_floats() {
   constexpr std::ptrdiff_t kLeastBytes = 384 * 1024;
   constexpr std::ptrdiff_t kMostBytes = 768 * 1024;
