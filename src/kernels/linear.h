@@ -69,9 +69,9 @@ struct PackedLinear {
   AlignedFloats weight;
   AlignedArray<std::uint16_t> bfloat16;
   AlignedArray<std::int8_t> int8;
-  AlignedArray<std::int32_t> int8_sums;  // kInt8: (quantized runs, padded outputs), of the weights of a run
-  AlignedFloats scale;                   // kInt8: (padded outputs,)
-  AlignedFloats bias;                    // (padded outputs,)
+  AlignedFloats int8_sums;  // kInt8: (quantized runs, padded outputs), of the weights of a run
+  AlignedFloats scale;      // kInt8: (padded outputs,)
+  AlignedFloats bias;       // (padded outputs,)
 
   int panels() const {
     return panel_columns == 0 ? 0
@@ -109,8 +109,8 @@ struct LinearCall {
   // The same inputs for products of fewer bits; then `first_input` is a multiple of kQuantizedInputs.
   QuantizedRows quantized;
   Bfloat16Rows bfloat16;
-  // When `values` is not null, and the products are of bfloat16: what f gives, rounded, goes there, and `out` is not used.
-  // It begins with the same column. Only for calls of all inputs, and not for kResidual.
+  // When `values` is not null, and the products are of bfloat16: what f gives, rounded, goes there, and `out` is not
+  // used. It begins with the same column. Only for calls of all inputs, and not for kResidual.
   Bfloat16Rows bfloat16_out;
 };
 

@@ -1,7 +1,7 @@
 // Activations as 8-bit integers, for linears whose weights are.
 //
 //   low = min(0, min x), high = max(0, max x), scale = (high - low) / 255, zero = round(-low / scale)
-//   q = clamp(round(x / scale) + zero, 0, 255), so that x is about (q - zero) * scale
+//   q = clamp(round(x / scale + zero), 0, 255), so that x is about (q - zero) * scale
 //
 // over each run of kQuantizedInputs inputs of a row (the last may be shorter): scales are of the moment, none is
 // calibrated, and no other row has a part in them. Zero is exact. A run with a NaN or an infinity, or whose range is

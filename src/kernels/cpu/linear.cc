@@ -310,7 +310,7 @@ PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float
   if (format == WeightFormat::kBfloat16) op.bfloat16 = AlignedArray<std::uint16_t>(padded * padded_depth);
   if (format == WeightFormat::kInt8) {
     op.int8 = AlignedArray<std::int8_t>(padded * padded_depth);
-    op.int8_sums = AlignedArray<std::int32_t>(padded * static_cast<std::size_t>(quantized_runs(inputs)));
+    op.int8_sums = AlignedFloats(padded * static_cast<std::size_t>(quantized_runs(inputs)));
     op.scale = AlignedFloats(padded);
   }
   op.bias = AlignedFloats(padded);
@@ -327,7 +327,7 @@ PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float
         op.scale.data()[first + n] = quantize_weights(weight.subspan((first + n) * depth, depth), integers) * factor;
         for (std::size_t k = 0; k < depth; ++k) {
           op.int8.data()[place(k, n)] = integers[k];
-          op.int8_sums.data()[k / kQuantizedInputs * padded + first + n] += integers[k];
+          op.int8_sums.data()[k / kQuantizedInputs * padded + first + n] += static_cast<float>(integers[k]);
         }
       }
       continue;

@@ -28,11 +28,11 @@ QuantizedRun quantize_run(int inputs, const float* in, std::uint8_t* values) {
   const V zeros = hn::Zero(d);
   V low = zeros;
   V high = zeros;
-  V check = zeros;  // x - x is 0, or NaN for infinities and NaN
+  V sum = zeros;  // finite only if all are
   const auto look = [&](V x) HWY_ATTR {
     low = hn::Min(low, x);
     high = hn::Max(high, x);
-    check = hn::Add(check, hn::Sub(x, x));
+    sum = hn::Add(sum, x);
   };
   const auto load = [d, in, inputs](int k) HWY_ATTR {
     const V x = hn::LoadU(d, in + k);
@@ -42,8 +42,11 @@ QuantizedRun quantize_run(int inputs, const float* in, std::uint8_t* values) {
   for (int k = 0; k < inputs; k += kLanes) look(load(k));
   const float lowest = hn::GetLane(hn::MinOfLanes(d, low));
   const float range = hn::GetLane(hn::MaxOfLanes(d, high)) - lowest;
-  const float not_a_number = hn::GetLane(hn::SumOfLanes(d, check));
-  const bool finite = std::isfinite(range + not_a_number);
+  bool finite = std::isfinite(range);
+  // Of numbers so large that their sum is none, each is asked.
+  if (finite && !hn::AllTrue(d, hn::IsFinite(sum))) {
+    finite = std::all_of(in, in + inputs, [](float x) { return std::isfinite(x); });
+  }
   if (!finite || range < kLeastRange) {
     std::fill_n(values, round_up(inputs, kLanes), std::uint8_t{0});
     return {finite ? 0.0f : std::numeric_limits<float>::quiet_NaN(), 0};
@@ -52,7 +55,7 @@ QuantizedRun quantize_run(int inputs, const float* in, std::uint8_t* values) {
   const V zero = hn::Round(hn::Mul(hn::Set(d, -lowest), steps));
   for (int k = 0; k < inputs; k += kLanes) {
     // Narrowing saturates at 0 and 255.
-    const auto integers = hn::NearestInt(hn::Add(hn::Round(hn::Mul(load(k), steps)), zero));
+    const auto integers = hn::NearestInt(hn::Add(hn::Mul(load(k), steps), zero));
     hn::StoreU(hn::DemoteTo(DU8(), integers), DU8(), values + k);
   }
   return {range / 255.0f, static_cast<std::int32_t>(hn::GetLane(zero))};
