@@ -146,6 +146,10 @@ std::int64_t undivided_side(const SwinConfig& config, std::int64_t side) {
 
 }  // namespace
 
+bool windows_divide(const SwinConfig& config, std::int64_t height, std::int64_t width) {
+  return undivided_side(config, height) == 0 && undivided_side(config, width) == 0;
+}
+
 void check_input_size(const SwinConfig& config, std::int64_t height, std::int64_t width) {
   check_patches(config.patch_size, height, width);
   if (config.pads_windows) return;
