@@ -1,13 +1,12 @@
-// convnext-train coco-eval: a detector's results against COCO's ground truth.
+// convnext coco-eval: a detector's results against COCO's ground truth.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "apps/commands.h"
 #include "apps/options.h"
-#include "apps/program.h"
 #include "apps/terminal.h"
-#include "apps/train_command.h"
 #include "convnext/thread_pool.h"
 #include "metrics/coco_evaluation.h"
 
@@ -88,23 +87,23 @@ ExitCode coco_eval(const CocoEvalOptions& options) {
 
 }  // namespace
 
-ExitCode coco_eval_command(int argc, char** argv) {
-  CocoEvalOptions options;
-  CLI::App command{"A detector's average precision and recall by COCO's own measure, as pycocotools computes them.",
-                   "convnext coco-eval"};
-  command.add_option("GROUND_TRUTH", options.truth, "COCO's JSON of the pictures and their objects")->required();
-  command.add_option("RESULTS", options.results, "A JSON list of {image_id, category_id, score, bbox or segmentation}")
+void add_coco_eval(CLI::App& program, Command& chosen) {
+  auto options = std::make_shared<CocoEvalOptions>();
+  CLI::App* command = program.add_subcommand("coco-eval", "Judge a detector's results by COCO's own measure");
+  command->add_option("GROUND_TRUTH", options->truth, "COCO's JSON of the pictures and their objects")->required();
+  command
+      ->add_option("RESULTS", options->results, "A JSON list of {image_id, category_id, score, bbox or segmentation}")
       ->required();
-  command.add_option("--type", options.type, "Compare boxes (bbox) or masks (segm)")
+  command->add_option("--type", options->type, "Compare boxes (bbox) or masks (segm)")
       ->check(problem_of([](const std::string& name) { coco_type_named(name); }))
       ->type_name("TYPE")
       ->capture_default_str();
-  command.add_flag("--per-category", options.per_category, "Print the figures of each category, too (--json has them)");
-  add_threads_option(command, options.threads);
-  add_json_option(command, options.json);
-  command.footer("Example: convnext coco-eval instances_val.json results.json --type segm");
-  if (!parse_command_line(command, argc, argv)) return kDone;
-  return coco_eval(options);
+  command->add_flag("--per-category", options->per_category,
+                    "Print the figures of each category, too (--json has them)");
+  add_threads_option(*command, options->threads);
+  add_json_option(*command, options->json);
+  command->footer("Example: convnext coco-eval instances_val.json results.json --type segm");
+  command->callback([&chosen, options] { chosen = [options] { return coco_eval(*options); }; });
 }
 
 }  // namespace convnext::apps

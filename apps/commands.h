@@ -21,6 +21,7 @@ void add_quantize(CLI::App& program, Command& chosen);
 void add_classify(CLI::App& program, Command& chosen);
 void add_embed(CLI::App& program, Command& chosen);
 void add_eval(CLI::App& program, Command& chosen);
+void add_coco_eval(CLI::App& program, Command& chosen);
 void add_preprocess(CLI::App& program, Command& chosen);
 void add_run(CLI::App& program, Command& chosen);
 void add_bench(CLI::App& program, Command& chosen);

@@ -28,9 +28,8 @@ ExitCode main(int argc, char** argv) {
   program.footer(
       "Each command has its own --help, with an example. `convnext train` and `convnext pack` train, `convnext "
       "roadmap` "
-      "and `convnext compare` show ConvNeXt beside other networks, `convnext coco-eval` judges detections: these, and "
-      "all that runs a network that is no ConvNeXt, are done "
-      "by the program convnext-train, which takes the place of this one.");
+      "and `convnext compare` show ConvNeXt beside other networks: these, and all that runs a network that is no "
+      "ConvNeXt, are done by the program convnext-train, which takes the place of this one.");
   Command chosen;
   add_list(program, chosen);
   add_info(program, chosen);
@@ -42,6 +41,7 @@ ExitCode main(int argc, char** argv) {
   add_classify(program, chosen);
   add_embed(program, chosen);
   add_eval(program, chosen);
+  add_coco_eval(program, chosen);
   add_preprocess(program, chosen);
   add_run(program, chosen);
   add_bench(program, chosen);

@@ -31,7 +31,6 @@ constexpr std::array kOwnCommands = {
     OwnCommand{"pack", pack_command, "Put labelled pictures into tar shards"},
     OwnCommand{"roadmap", roadmap_command, "The steps from ResNet to ConvNeXt, published and trained here"},
     OwnCommand{"compare", compare_command, "Networks side by side: cost, accuracy, speed"},
-    OwnCommand{"coco-eval", coco_eval_command, "A detector's results by COCO's own measure"},
 };
 
 ExitCode main(int argc, char** argv) {

@@ -10,6 +10,5 @@ ExitCode train_command(int argc, char** argv);
 ExitCode pack_command(int argc, char** argv);
 ExitCode roadmap_command(int argc, char** argv);
 ExitCode compare_command(int argc, char** argv);
-ExitCode coco_eval_command(int argc, char** argv);
 
 }  // namespace convnext::apps

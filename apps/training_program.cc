@@ -16,8 +16,7 @@ namespace convnext::apps {
 namespace {
 
 constexpr const char* kProgram = "convnext-train";
-constexpr std::array<std::string_view, 7> kCommands = {"train",  "pack",      "roadmap", "compare",
-                                                       "detect", "coco-eval", "segment"};
+constexpr std::array<std::string_view, 6> kCommands = {"train", "pack", "roadmap", "compare", "detect", "segment"};
 
 }  // namespace
 

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:?usage: fuzz/run.sh SECONDS [NAME...]}
 shift
-[[ $# -gt 0 ]] || set -- safetensors pytorch pickle zip npy card coco tar jpeg png webp preprocess
+[[ $# -gt 0 ]] || set -- safetensors pytorch pickle zip npy card claims coco tar jpeg png webp preprocess
 
 build=build/fuzz
 cmake --preset fuzz >/dev/null

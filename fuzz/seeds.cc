@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kMostBytes = 20'000;  // larger seeds make slow fuzzers
+constexpr char kClaimedNetworks = 15;          // of fuzz/claims.cc
 
 class Seeds {
  public:
@@ -63,6 +64,13 @@ void make_seeds(const fs::path& repository, const Seeds& seeds) {
     for (const auto& [end, fuzzer] : kFuzzers) {
       if (name.ends_with(end)) seeds.add(fuzzer, name, bytes);
     }
+    // For each of the networks: most say "other weights", and one reads on.
+    if (name.ends_with("config.json")) {
+      for (char network = 0; network < kClaimedNetworks; ++network) {
+        const std::string seed = fmt::format("{}-{}-{}", path.parent_path().filename().string(), name, int{network});
+        seeds.add("claims", seed, std::string{network, name == "config.json" ? '\0' : '\1'} + bytes);
+      }
+    }
     if (name.ends_with(".pth") && bytes.starts_with("PK")) {
       const ZipArchive archive(MappedFile::open(path));
       for (const ZipMember& member : archive.members()) {
@@ -80,6 +88,11 @@ void make_seeds(const fs::path& repository, const Seeds& seeds) {
     const auto card = model.metadata().find(std::string(kCardKey));
     if (card != model.metadata().end()) seeds.add("card", entry.path().filename().string() + ".json", card->second);
   }
+  seeds.add(
+      "claims", "open_clip",
+      std::string("\x0a\x02", 2) +
+          R"({"model_cfg": {"vision_cfg": {"timm_model_name": "convnext_tiny", "image_size": 224}},)"
+          R"( "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}})");
   seeds.add("coco", "boxes",
             R"({"images":[{"id":5,"width":30,"height":20}],"categories":[{"id":3,"name":"cat"}],)"
             R"("annotations":[{"id":7,"image_id":5,"category_id":3,"bbox":[1,2,3,4],"area":12}]})"

@@ -88,7 +88,7 @@ TEST_F(Apps, HelpListsTheCommandsAndNoneThatIsNotThere) {
   const ChildResult help = run({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* command : {"list", "info", "init", "verify", "convert", "inspect", "classify", "embed", "eval",
-                              "preprocess", "run", "bench", "quantize"}) {
+                              "coco-eval", "preprocess", "run", "bench", "quantize"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
     const ChildResult own = run({command, "--help"});
     EXPECT_EQ(own.exit_code, 0);
@@ -724,7 +724,7 @@ class HandOver : public Apps {
 TEST_F(HandOver, CommandsOfTheTrainerGoToItWithTheirArguments) {
   write_trainer("elsewhere", "from PATH");
   const std::map<std::string, std::string> environment = {{"PATH", path("elsewhere") + ":/usr/bin:/bin"}};
-  for (const char* command : {"train", "pack", "roadmap", "compare", "detect", "coco-eval", "segment"}) {
+  for (const char* command : {"train", "pack", "roadmap", "compare", "detect", "segment"}) {
     const ChildResult result = run({command, "--help", "a b", ""}, environment);
     EXPECT_EQ(result.out, std::string("from PATH ") + command + " --help a b \n");
     EXPECT_EQ(result.exit_code, 7);

@@ -101,6 +101,66 @@ TEST_F(CardSources, TimmsConfigGivesWhatTimmMakesOfIt) {
   }
 }
 
+// Of the families that are built for pictures of one size, and of one whose eps timm lets people choose.
+TEST_F(CardSources, TimmsConfigOfAnotherFamilyGivesTheNetworkThatTimmBuilds) {
+  const json expected = json::parse(read_text(golden_path("cards/expected_compared.json")));
+  ASSERT_EQ(expected.size(), 8u);
+  for (const auto& [name, timm] : expected.items()) {
+    SCOPED_TRACE(name);
+    NetworkConfig network = architecture(timm["architecture"].get<std::string>()).network;
+    set_class_count(network, 3);
+    const fs::path folder = golden_path("cards/timm_compared") / name;
+    const FoundCard found = find_card(folder / "model.safetensors", network, {});
+    EXPECT_EQ(found.card.architecture, timm["architecture"]);
+    EXPECT_EQ(found.card.preprocessing.resolution, timm["resolution"]);
+    if (const auto* swin = std::get_if<SwinConfig>(&found.card.network)) {
+      EXPECT_EQ(swin->pads_windows, timm["pads_windows"]);
+      EXPECT_THAT(found.origins.at("pads_windows"), StartsWith("config.json"));
+      EXPECT_NO_THROW(check_input_size(*swin, timm["resolution"], timm["resolution"]));
+    }
+    if (const auto* efficientnet = std::get_if<EfficientNetConfig>(&found.card.network)) {
+      EXPECT_EQ(efficientnet->norm_eps, timm["norm_eps"]);
+    }
+    // And back: what timm reads the size, the ends and the eps from is as timm writes it.
+    const json theirs = json::parse(read_text(folder / "config.json"));
+    const json ours = json::parse(timm_config_json(found.card));
+    for (const char* key : {"input_size", "fixed_input_size", "first_conv", "classifier", "num_classes"}) {
+      EXPECT_EQ(ours["pretrained_cfg"][key], theirs["pretrained_cfg"][key]) << key;
+    }
+    EXPECT_EQ(ours.value("/model_args/bn_eps"_json_pointer, json()),
+              theirs.value("/model_args/bn_eps"_json_pointer, json()));
+    config(ours.dump());
+    const FoundCard back = find(network);
+    EXPECT_EQ(back.card.network, found.card.network);
+    EXPECT_EQ(back.card.preprocessing, found.card.preprocessing);
+  }
+}
+
+// What timm's own networks do not take changes nothing silently, and what they do take and we do not is refused.
+TEST_F(CardSources, TimmsArgumentsOfAnotherFamilyThatAreNotReadAreRefused) {
+  const auto expect_refused = [this](const char* name, const char* arguments, ErrorCode code, const char* key) {
+    SCOPED_TRACE(arguments);
+    config(fmt::format(R"({{"architecture": "{}", "model_args": {}}})", name, arguments));
+    expect_error(code, {"config.json", key}, [&] { find(seen_of(architecture(name), 3)); });
+  };
+  const char* const swin = "swin_tiny_patch4_window7_224";
+  expect_refused("resnet50", R"({"bn_eps": 0.001})", ErrorCode::kUnsupported, "bn_eps");
+  expect_refused("resnet50", R"({"img_size": 256})", ErrorCode::kUnsupported, "img_size");
+  expect_refused("resnet50", R"({"global_pool": "max"})", ErrorCode::kUnsupported, "'max'");
+  expect_refused("regnety_040", R"({"window_size": 7})", ErrorCode::kUnsupported, "window_size");
+  expect_refused("deit_tiny_patch16_224", R"({"global_pool": "avg"})", ErrorCode::kUnsupported, "'token'");
+  expect_refused("deit_tiny_patch16_224", R"({"img_size": [224, 256]})", ErrorCode::kUnsupported, "img_size");
+  expect_refused(swin, R"({"window_size": 12, "img_size": 384})", ErrorCode::kMismatch, "window_size");
+  config(
+      R"({"architecture": "resnet50", "model_args": {"drop_rate": 0.2, "drop_path_rate": 0.1, "global_pool": "avg"}})");
+  EXPECT_EQ(find(seen_of(architecture("resnet50"), 3)).card.architecture, "resnet50");
+  config(R"({"architecture": "convnext_tiny", "model_args": {"global_pool": "max"}})");
+  expect_error(ErrorCode::kUnsupported, {"'max'", "'avg'"}, [&] { find(seen("convnext_tiny", 3)); });
+  // Built for no size that is said, it takes the sizes that its windows divide.
+  config(fmt::format(R"({{"architecture": "{}"}})", swin));
+  EXPECT_FALSE(std::get<SwinConfig>(find(seen_of(architecture(swin), 3)).card.network).pads_windows);
+}
+
 TEST_F(CardSources, TimmsLabelsComeAlongAndSynsetsGetTheirNames) {
   const FoundCard found = find_golden("timm/plain", small("convnext_tiny", 3));
   EXPECT_THAT(found.card.labels, ElementsAre("cat", "dog", "owl"));

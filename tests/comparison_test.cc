@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <regex>
@@ -64,6 +65,27 @@ TEST(PaperTables, HoldWhatIsPrinted) {
   EXPECT_EQ(row->v100, 1038.7);
   EXPECT_EQ(row->training_memory, 4.2);
   EXPECT_EQ(row->top1, 79.7);
+}
+
+// docs/comparison.md prints the tables for people; what it prints is what the program has, in the same order.
+TEST(PaperTables, StandInTheDocumentAsTheyAre) {
+  const auto name = [](const PaperFigures& row) {
+    return row.name.starts_with("ConvNeXt") ? fmt::format("**{}**", row.name) : std::string(row.name);
+  };
+  const auto cell = [](double value) { return value > 0 ? fmt::format(" {:.1f}", value) : std::string(); };
+  std::string first, second;
+  for (const PaperFigures& row : paper_table_1()) {
+    if (row.name == "R-101x3") first += "| *ImageNet-22K first* | | | | | | |\n";
+    first += fmt::format("| {} | {} | {:.0f} M | {:.1f} |{} | {:.1f} |{} |\n", name(row), row.resolution, row.params,
+                         row.gmac, cell(row.v100), row.top1, cell(row.a100));
+  }
+  for (const PaperFigures& row : paper_table_2()) {
+    second += fmt::format("| {} | {:.0f} M | {:.1f} | {:.1f} | {:.1f} GB | {:.1f} |\n", name(row), row.params, row.gmac,
+                          row.v100, row.training_memory, row.top1);
+  }
+  const std::string document = read_text(std::filesystem::path(CONVNEXT_SOURCE_DIR) / "docs" / "comparison.md");
+  EXPECT_THAT(document, HasSubstr("|\n" + first + "\n"));
+  EXPECT_THAT(document, HasSubstr("|\n" + second + "\n"));
 }
 
 TEST(PaperTables, HaveAsManyRowsAsThePaper) {
@@ -367,6 +389,18 @@ TEST(Bubbles, HaveAreasInProportion) {
   EXPECT_GT(drawn[0].mark.y, drawn[1].mark.y) << "y of a picture goes down";
 }
 
+TEST(Bubbles, HollowOnesAreRingsOnTheirAxesAndInTheLegend) {
+  const auto rings = [](const BubbleChart& chart) {
+    const std::string script = bubble_script("x.svg", chart);
+    const std::regex ring("fillstyle transparent solid 0.00");
+    return std::distance(std::sregex_iterator(script.begin(), script.end(), ring), std::sregex_iterator());
+  };
+  BubbleChart chart = small_bubbles();
+  EXPECT_EQ(rings(chart), 0);
+  chart.rows[0][0].families[0].hollow = true;
+  EXPECT_EQ(rings(chart), 3) << "two bubbles and the family's place in the legend";
+}
+
 TEST(Bubbles, LeaveOutWhatIsNoNumber) {
   BubbleChart chart = small_bubbles();
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -449,6 +483,9 @@ TEST(ComparisonFigure, OfMeasuredNetworksShowsWhatWasMeasured) {
   EXPECT_THAT(speed.x_label, HasSubstr("here: cpu"));
   EXPECT_THAT(families(speed), ElementsAre("ConvNeXt", "ConvNeXt, this engine"));
   EXPECT_NEAR(speed.families[1].lines[0][0].x, 16, 1e-9);
+  EXPECT_EQ(speed.families[1].colour, speed.families[0].colour);
+  EXPECT_TRUE(speed.families[1].hollow);
+  EXPECT_FALSE(speed.families[0].hollow);
   EXPECT_EQ(speed.families[1].lines[0][0].y, 82.1);
 }
 

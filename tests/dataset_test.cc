@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "expect_error.h"
 #include "io/file.h"
 #include "io/shards.h"
@@ -76,6 +78,24 @@ TEST(Dataset, OfClassFolders) {
   expect_error(ErrorCode::kMismatch, {"dog", "ant"}, [&] {
     open_dataset(folder.path(), std::vector<std::string>{"ant", "cat"});
   });
+}
+
+// Wherever the folder lies; a picture more, another name or another class are seen.
+TEST(Dataset, HashOfNamesTellsPicturesApart) {
+  const TemporaryFolder folder;
+  std::set<std::uint64_t> hashes;
+  const auto hash = [&](const std::string& name, std::initializer_list<const char*> pictures) {
+    for (const char* picture : pictures) write_bytes(folder / name / picture, "");
+    return hash_of_names(open_dataset(folder / name));
+  };
+  EXPECT_EQ(hash("one", {"cat/c.png", "dog/a.png"}), hash("two", {"dog/a.png", "cat/c.png"}));
+  hashes = {hash("one", {}), hash("more", {"cat/c.png", "dog/a.png", "dog/b.png"}),
+            hash("named", {"cat/d.png", "dog/a.png"}), hash("moved", {"cat/a.png", "dog/c.png"}),
+            hash("class", {"cat/c.png", "ox/a.png"})};
+  EXPECT_EQ(hashes.size(), 5u);
+  write_tar(folder / "a.tar", {{"1.png", png(1)}, {"1.cls", "cat"}});
+  write_tar(folder / "b.tar", {{"2.png", png(1)}, {"2.cls", "cat"}});
+  EXPECT_NE(hash_of_names(open_dataset(folder / "a.tar")), hash_of_names(open_dataset(folder / "b.tar")));
 }
 
 TEST(Dataset, OfShardsWithAListOfClasses) {

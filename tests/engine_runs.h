@@ -1,11 +1,15 @@
 // Whole networks with weights of a formula, run on a backend.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <string>
 #include <vector>
 
 #include "engine/backend.h"
 #include "model/config.h"
+#include "model/formula.h"
+#include "tests/tensor_compare.h"
 
 namespace convnext {
 
@@ -67,6 +71,29 @@ inline ConvNextConfig wide_network() {
   config.depths = {1, 1, 1};
   config.dims = {100, 212, 400};
   return config;
+}
+
+// small_network() compiled with formula weights: an output without memory is left out, and no other is another for it.
+inline void expect_only_what_is_wanted(const Executable& executable, const TensorBounds& bounds) {
+  const ConvNextConfig config = small_network();
+  const Tensor input = formula_input("input", {1, 3, 40, 40}, 1);
+  const Results expected = run(executable, config, input);
+  for (int wanted = 0; wanted < 8; ++wanted) {
+    SCOPED_TRACE(wanted);
+    Results results(config, input.shape());
+    if ((wanted & 1) == 0) results.views.logits.data = nullptr;
+    if ((wanted & 2) == 0) results.views.pooled.data = nullptr;
+    if ((wanted & 4) == 0) results.views.stages[1].data = nullptr;
+    Workspace workspace;
+    executable.run(as_input(input), results.views, workspace);
+    const auto check = [&bounds](const Tensor& actual, const Tensor& full, bool is_wanted) {
+      EXPECT_TRUE(tensors_close(actual, is_wanted ? full : Tensor::zeros(full.shape()), bounds));
+    };
+    check(results.logits, expected.logits, (wanted & 1) != 0);
+    check(results.pooled, expected.pooled, (wanted & 2) != 0);
+    check(results.stages[1], expected.stages[1], (wanted & 4) != 0);
+    check(results.stages[2], expected.stages[2], true);
+  }
 }
 
 }  // namespace convnext

@@ -377,26 +377,7 @@ TEST_P(FastBackend, RunsFromManyThreadsAtOnce) {
 }
 
 TEST_P(FastBackend, WritesOnlyWhatIsWanted) {
-  const ConvNextConfig config = small_network();
-  const auto executable = compile(config);
-  const Tensor input = formula_input("input", {1, 3, 40, 40}, 1);
-  const Results expected = run(*executable, config, input);
-  for (int wanted = 0; wanted < 8; ++wanted) {
-    SCOPED_TRACE(wanted);
-    Results results(config, input.shape());
-    if ((wanted & 1) == 0) results.views.logits.data = nullptr;
-    if ((wanted & 2) == 0) results.views.pooled.data = nullptr;
-    if ((wanted & 4) == 0) results.views.stages[1].data = nullptr;
-    Workspace workspace;
-    executable->run(as_input(input), results.views, workspace);
-    const auto check = [](const Tensor& actual, const Tensor& full, bool is_wanted) {
-      EXPECT_TRUE(tensors_close(actual, is_wanted ? full : Tensor::zeros(full.shape()), {.relative = 0, .largest = 0}));
-    };
-    check(results.logits, expected.logits, (wanted & 1) != 0);
-    check(results.pooled, expected.pooled, (wanted & 2) != 0);
-    check(results.stages[1], expected.stages[1], (wanted & 4) != 0);
-    check(results.stages[2], expected.stages[2], true);
-  }
+  expect_only_what_is_wanted(*compile(small_network()), {.relative = 0, .largest = 0});
 }
 
 // What was in the workspace before must not show: another network, another size, another number of threads.

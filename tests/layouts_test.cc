@@ -771,7 +771,7 @@ TEST(ExportWeights, TimmHasNoPatchesOfTwo) {
 }
 
 // Networks of other families.
-Card rival_card(std::string_view name) {
+Card other_family_card(std::string_view name) {
   Card card;
   card.architecture = name;
   card.network = architecture(name).network;
@@ -780,7 +780,7 @@ Card rival_card(std::string_view name) {
   return card;
 }
 
-const std::vector<std::string>& rivals() {
+const std::vector<std::string>& other_family_names() {
   static const std::vector<std::string> names = {"resnet50",
                                                  "regnety_040",
                                                  "efficientnet_b0",
@@ -791,12 +791,12 @@ const std::vector<std::string>& rivals() {
   return names;
 }
 
-TEST(RivalFiles, OwnFilesComeBackBitForBitWithWhatACardChanges) {
+TEST(OtherFamilyFiles, OwnFilesComeBackBitForBitWithWhatACardChanges) {
   const TemporaryFolder folder;
   for (const RegistryEntry& entry : registry()) {
     if (std::holds_alternative<ConvNextConfig>(entry.network)) continue;
     SCOPED_TRACE(entry.name);
-    Card card = rival_card(entry.name);
+    Card card = other_family_card(entry.name);
     std::visit(
         []<typename Config>(Config& network) {
           network.input_channels = 4;
@@ -827,11 +827,11 @@ TEST(RivalFiles, OwnFilesComeBackBitForBitWithWhatACardChanges) {
   }
 }
 
-TEST(RivalFiles, BareFilesAreTheNetworkThatTheUserOrTheNameSays) {
+TEST(OtherFamilyFiles, BareFilesAreTheNetworkThatTheUserOrTheNameSays) {
   const TemporaryFolder folder;
-  for (const std::string& name : rivals()) {
+  for (const std::string& name : other_family_names()) {
     SCOPED_TRACE(name);
-    const Card card = rival_card(name);
+    const Card card = other_family_card(name);
     const WeightStore weights = formula_weights(card.network, 3);
     for (const std::string& file : {std::string("any.safetensors"), name + ".safetensors"}) {
       const fs::path path = folder / file;
@@ -848,7 +848,7 @@ TEST(RivalFiles, BareFilesAreTheNetworkThatTheUserOrTheNameSays) {
   // Two networks with the same tensors: the name decides, and without one it is said what was taken.
   const Checkpoint any = read_checkpoint(folder / "any.safetensors", "swin_tiny_patch4_window7_224");
   EXPECT_EQ(any.origins.at("architecture"), "--architecture");
-  const Card tensorflow = rival_card("tf_efficientnet_b0");
+  const Card tensorflow = other_family_card("tf_efficientnet_b0");
   const WeightStore weights = formula_weights(tensorflow.network, 3);
   write_safetensors(folder / "tf_efficientnet_b0_aa-827b6e33.safetensors", {weights.all().begin(), weights.all().end()},
                     {});
@@ -862,9 +862,9 @@ TEST(RivalFiles, BareFilesAreTheNetworkThatTheUserOrTheNameSays) {
 }
 
 // What the file itself tells of the pictures that it was trained on, and of whose weights it is.
-TEST(RivalFiles, PreprocessingFollowsTheGridAndTheLibrary) {
+TEST(OtherFamilyFiles, PreprocessingFollowsTheGridAndTheLibrary) {
   const TemporaryFolder folder;
-  Card card = rival_card("deit_tiny_patch16_224");
+  Card card = other_family_card("deit_tiny_patch16_224");
   auto& vit = std::get<VisionTransformerConfig>(card.network);
   vit.grid_height = vit.grid_width = 20;
   const WeightStore weights = formula_weights(card.network, 3);
@@ -875,7 +875,7 @@ TEST(RivalFiles, PreprocessingFollowsTheGridAndTheLibrary) {
   EXPECT_EQ(larger.card.preprocessing.resolution, 320);
   EXPECT_EQ(larger.origins.at("resolution"), "the grid of the position embeddings");
 
-  Card regnet = rival_card("regnety_032");
+  Card regnet = other_family_card("regnety_032");
   set_class_count(regnet.network, 1000);  // of weights that were trained further only the network's own are known
   const WeightStore theirs = formula_weights(regnet.network, 3);
   std::map<std::string, ConstTensorView> views;
@@ -888,7 +888,7 @@ TEST(RivalFiles, PreprocessingFollowsTheGridAndTheLibrary) {
   EXPECT_EQ(read_checkpoint(folder / "mine.safetensors").card.preprocessing.crop_fraction, 0.875);
 }
 
-TEST(RivalFiles, TheNamesOfOtherLibrariesAreRead) {
+TEST(OtherFamilyFiles, TheNamesOfOtherLibrariesAreRead) {
   const TemporaryFolder folder;
   using enum WeightLayout;
   const std::pair<const char*, WeightLayout> files[] = {{"regnety_040", kRegNetTorchvision},
@@ -899,7 +899,7 @@ TEST(RivalFiles, TheNamesOfOtherLibrariesAreRead) {
                                                         {"swin_tiny_patch4_window7_224", kSwinTorchvision}};
   for (const auto& [name, layout] : files) {
     SCOPED_TRACE(std::string(name) + " " + std::string(name_of(layout)));
-    const Card card = rival_card(name);
+    const Card card = other_family_card(name);
     const WeightStore weights = formula_weights(card.network, 3);
     std::map<std::string, ConstTensorView> theirs;
     for (const auto& [own, view] : weights.all()) theirs.emplace(name_in(layout, own).value().name, view);
@@ -913,9 +913,9 @@ TEST(RivalFiles, TheNamesOfOtherLibrariesAreRead) {
   }
 }
 
-TEST(RivalFiles, OthersThanTheNameOrTheConfigSayAreRefused) {
+TEST(OtherFamilyFiles, OthersThanTheNameOrTheConfigSayAreRefused) {
   const TemporaryFolder folder;
-  const Card card = rival_card("resnet50");
+  const Card card = other_family_card("resnet50");
   const WeightStore weights = formula_weights(card.network, 3);
   const fs::path path = folder / "mine.safetensors";
   write_safetensors(path, {weights.all().begin(), weights.all().end()}, {});
@@ -939,11 +939,11 @@ TEST(RivalFiles, OthersThanTheNameOrTheConfigSayAreRefused) {
   EXPECT_THAT(inspection.misfits, SizeIs(1));
 }
 
-TEST(RivalFiles, WrittenForALibraryTheyComeBackOrAreRefused) {
+TEST(OtherFamilyFiles, WrittenForALibraryTheyComeBackOrAreRefused) {
   const TemporaryFolder folder;
-  for (const std::string& name : rivals()) {
+  for (const std::string& name : other_family_names()) {
     SCOPED_TRACE(name);
-    const Card card = rival_card(name);
+    const Card card = other_family_card(name);
     const WeightStore weights = formula_weights(card.network, 3);
     export_checkpoint(folder / name / "", card, weights, WrittenLayout::kTimm);
     const auto config = nlohmann::json::parse(read_text(folder / name / "config.json"));
@@ -966,15 +966,15 @@ TEST(RivalFiles, WrittenForALibraryTheyComeBackOrAreRefused) {
                    [&] { export_checkpoint(pytorch, card, weights, WrittenLayout::kOwn); });
     }
   }
-  const Card regnet = rival_card("regnety_040");
+  const Card regnet = other_family_card("regnety_040");
   const WeightStore weights = formula_weights(regnet.network, 3);
   export_checkpoint(folder / "tv.safetensors", regnet, weights, WrittenLayout::kTorchvision);
   EXPECT_EQ(read_checkpoint(folder / "tv.safetensors").layout, WeightLayout::kRegNetTorchvision);
-  const Card swin = rival_card("swin_tiny_patch4_window7_224");
+  const Card swin = other_family_card("swin_tiny_patch4_window7_224");
   expect_error(ErrorCode::kUnsupported, {"swin_tiny_patch4_window7_224", "torchvision"}, [&] {
     export_checkpoint(folder / "x.safetensors", swin, formula_weights(swin.network, 3), WrittenLayout::kTorchvision);
   });
-  Card deeper = rival_card("resnet50");
+  Card deeper = other_family_card("resnet50");
   std::get<ResNetConfig>(deeper.network).depths = {1, 1, 1, 1};
   expect_error(ErrorCode::kUnsupported, {"resnet50", "timm"}, [&] {
     export_checkpoint(folder / "x/", deeper, formula_weights(deeper.network, 3), WrittenLayout::kTimm);
@@ -1063,6 +1063,54 @@ TEST(ReadCheckpoint, WeightsOfEveryFloatTypeLoad) {
   export_checkpoint(folder / "f64.pth", card, doubles, kFb);
   const Checkpoint read = read_checkpoint(folder / "f64.pth");
   EXPECT_TRUE(same_weights(converted(read.weights, DType::kF32), weights));
+}
+
+// SparK pre-trains by masked pictures, without a final norm: the names are those of its pretrain/models/convnext.py and
+// spark.py.
+TEST(ReadCheckpoint, AnEncoderOfSparkGetsAFinalNormThatChangesNothing) {
+  const TemporaryFolder folder;
+  Card card = small_card("convnext_small");
+  set_class_count(card.network, 0);
+  const WeightStore weights = formula_weights(card.network, 1);
+  const Tensor other = Tensor::zeros({1, 3, 1, 1});
+  const fs::path path = folder / "spark.pth";
+  const auto write = [&path](const std::map<std::string, ConstTensorView>& tensors) {
+    write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(tensors.begin(), tensors.end()));
+  };
+  for (const std::string prefix : {"", "sparse_encoder.sp_cnn."}) {
+    SCOPED_TRACE(prefix);
+    std::map<std::string, ConstTensorView> theirs;
+    for (const auto& [own, view] : weights.all()) {
+      if (!own.starts_with("head.")) theirs.emplace(prefix + name_in(WeightLayout::kFb, own).value().name, view);
+    }
+    if (!prefix.empty()) {
+      for (const char* name : {"dense_decoder.proj.weight", "densify_norms.0.weight", "densify_projs.1.bias",
+                               "mask_tokens.0", "imn_m", "imn_s", "norm_black"}) {
+        theirs.emplace(name, other.view());
+      }
+    }
+    write(theirs);
+    const Checkpoint read = read_checkpoint(path);
+    EXPECT_EQ(read.layout, WeightLayout::kFb);
+    EXPECT_EQ(read.card.network, card.network);
+    EXPECT_THAT(read.notes, Contains(HasSubstr("final norm")));
+    for (const auto& [own, view] : weights.all()) {
+      const std::vector<float> expected = own == "head.norm.weight" ? std::vector<float>(20, 1.0f)
+                                          : own == "head.norm.bias" ? std::vector<float>(20, 0.0f)
+                                                                    : weights.floats(own);
+      EXPECT_THAT(read.weights.floats(own), testing::ElementsAreArray(expected)) << own;
+    }
+    // With a classifier, a norm that is not there is missing.
+    const Tensor classifier = Tensor::zeros({5, 20}), bias = Tensor::zeros({5});
+    theirs.emplace(prefix + "fc.weight", classifier.view());
+    theirs.emplace(prefix + "fc.bias", bias.view());
+    write(theirs);
+    expect_error(ErrorCode::kMismatch, {"'norm.weight'"}, [&] { read_checkpoint(path); });
+    theirs.emplace(prefix + "norm.weight", weights.at("head.norm.weight"));
+    theirs.emplace(prefix + "norm.bias", weights.at("head.norm.bias"));
+    write(theirs);
+    EXPECT_EQ(class_count(read_checkpoint(path).card.network), 5);
+  }
 }
 
 TEST(ReadCheckpoint, AFileOfNoKnownNetworkIsRefusedWithItsNames) {

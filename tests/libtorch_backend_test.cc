@@ -117,28 +117,7 @@ TEST(LibtorchBackend, RunsEveryFamilyWithTheShapesThatItsDescriptionTells) {
 
 // ---- runs
 
-TEST(LibtorchBackend, WritesNothingButWhatIsWanted) {
-  const ConvNextConfig config = small_network();
-  const auto executable = compile(config);
-  const Tensor input = formula_input("input", {1, 3, 40, 40}, 1);
-  const Results expected = run(*executable, config, input);
-  for (int wanted = 0; wanted < 8; ++wanted) {
-    SCOPED_TRACE(wanted);
-    Results results(config, input.shape());
-    if ((wanted & 1) == 0) results.views.logits.data = nullptr;
-    if ((wanted & 2) == 0) results.views.pooled.data = nullptr;
-    if ((wanted & 4) == 0) results.views.stages[1].data = nullptr;
-    Workspace workspace;
-    executable->run(as_input(input), results.views, workspace);
-    const auto check = [](const Tensor& actual, const Tensor& full, bool is_wanted) {
-      EXPECT_TRUE(tensors_close(actual, is_wanted ? full : Tensor::zeros(full.shape())));
-    };
-    check(results.logits, expected.logits, (wanted & 1) != 0);
-    check(results.pooled, expected.pooled, (wanted & 2) != 0);
-    check(results.stages[1], expected.stages[1], (wanted & 4) != 0);
-    check(results.stages[2], expected.stages[2], true);
-  }
-}
+TEST(LibtorchBackend, WritesNothingButWhatIsWanted) { expect_only_what_is_wanted(*compile(small_network()), {}); }
 
 // A batch that would not fit goes through in slices, and comes out in its order.
 TEST(LibtorchBackend, GivesABatchInSlicesWhatEachPictureGetsAlone) {

@@ -78,6 +78,7 @@ TEST(Config, WhatNoNetworkCanHaveIsRefused) {
   refused([](auto& c) { c.input_channels = 0; });
   refused([](auto& c) { c.input_channels = 65; });
   refused([](auto& c) { c.norm_eps = -1.0; });
+  refused([](auto& c) { c.norm_eps = 1e-50; });  // nothing in float32
   refused([](auto& c) { c.norm_eps = std::numeric_limits<double>::quiet_NaN(); });
   refused([](auto& c) { c.head_norm_eps = -1.0; });
   refused([](auto& c) { c.head = Head::kMlp; });  // without head_hidden

@@ -81,14 +81,7 @@ TEST_P(RegisteredRegNetOrEfficientNet, TrainsEveryParameter) {
   const NetworkConfig config = cut(GetParam());
   const WeightStore weights = formula_weights(config, 3);
   const auto network = make_network(config, /*drop_path_rate=*/0.1);
-  load_weights(*network, weights);
-  const WeightStore copy = copy_weights(*network);
-  EXPECT_EQ(copy.all().size(), weights.all().size());
-  for (const auto& [name, view] : weights.all()) {
-    const ConstTensorView& back = copy.at(name);
-    ASSERT_EQ(back.shape, view.shape) << name;
-    EXPECT_EQ(std::memcmp(back.data, view.data, static_cast<std::size_t>(view.count()) * sizeof(float)), 0) << name;
-  }
+  load_and_copy_back(*network, weights, config);
 
   network->train();
   const NetworkOutputs outputs = network->forward(formula_pictures({2, 3, 65, 71}, 3));
@@ -104,12 +97,7 @@ TEST_P(RegisteredRegNetOrEfficientNet, TrainsEveryParameter) {
   EXPECT_TRUE(torch::isfinite(outputs.logits).all().item<bool>());
 
   torch::cross_entropy_loss(outputs.logits, torch::tensor({1, 3}, torch::kLong)).backward();
-  for (const auto& parameter : network->named_parameters()) {
-    const torch::Tensor gradient = parameter.value().grad();
-    ASSERT_TRUE(gradient.defined()) << parameter.key();
-    EXPECT_TRUE(torch::isfinite(gradient).all().item<bool>()) << parameter.key();
-    EXPECT_GT(gradient.abs().max().item<float>(), 0.0f) << parameter.key();
-  }
+  expect_gradients(*network);
 }
 
 std::vector<RegistryEntry> regnets_and_efficientnets() {

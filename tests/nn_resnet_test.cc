@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <cstring>
 #include <functional>
 #include <map>
 #include <ostream>
@@ -115,26 +114,12 @@ TEST_P(Step, LearnsWithEveryParameter) {
   }
   const torch::Tensor targets = torch::arange(4);
   torch::nn::functional::cross_entropy(outputs.logits, targets).backward();
-  for (const auto& parameter : network->named_parameters()) {
-    const torch::Tensor& gradient = parameter.value().grad();
-    ASSERT_TRUE(gradient.defined()) << parameter.key();
-    EXPECT_TRUE(torch::isfinite(gradient).all().item<bool>()) << parameter.key();
-    EXPECT_GT(gradient.abs().sum().item<double>(), 0.0) << parameter.key();
-  }
+  expect_gradients(*network);
 }
 
 TEST_P(Step, KeepsWeightsBitForBit) {
   const NetworkConfig& config = GetParam().network;
-  const WeightStore weights = formula_weights(config, 5);
-  const auto network = make_network(config);
-  load_weights(*network, weights);
-  const WeightStore copy = copy_weights(*network);
-  ASSERT_EQ(copy.all().size(), weights.all().size());
-  check_weights(copy, config, "the module");
-  for (const auto& [name, view] : weights.all()) {
-    EXPECT_EQ(std::memcmp(copy.at(name).data, view.data, static_cast<std::size_t>(view.count()) * sizeof(float)), 0)
-        << name;
-  }
+  load_and_copy_back(*make_network(config), formula_weights(config, 5), config);
 }
 
 INSTANTIATE_TEST_SUITE_P(Roadmap, Step, ::testing::ValuesIn(small_steps()),

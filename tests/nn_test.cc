@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "convnext/error.h"
@@ -91,16 +90,7 @@ TEST_P(RegisteredNetwork, RuntimeAndModuleAgree) {
 
 TEST_P(RegisteredNetwork, WeightsComeBackBitForBit) {
   const NetworkConfig config = tested_config(GetParam());
-  const WeightStore weights = formula_weights(config, 5);
-  const auto network = make_network(config);
-  load_weights(*network, weights);
-  const WeightStore copy = copy_weights(*network);
-  ASSERT_EQ(copy.all().size(), weights.all().size());
-  check_weights(copy, config, "the module");
-  for (const auto& [name, view] : weights.all()) {
-    const ConstTensorView& back = copy.at(name);
-    EXPECT_EQ(std::memcmp(back.data, view.data, static_cast<std::size_t>(view.count()) * sizeof(float)), 0) << name;
-  }
+  load_and_copy_back(*make_network(config), formula_weights(config, 5), config);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, RegisteredNetwork, ::testing::ValuesIn(registered_convnexts()),

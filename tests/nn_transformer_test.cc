@@ -235,14 +235,7 @@ TEST_P(RegisteredTransformer, HasTheShapesFiniteOutputAndAGradientInEveryParamet
   const NetworkConfig config = cut(GetParam());
   const WeightStore weights = formula_weights(config, 5);
   const auto network = make_network(config, /*drop_path_rate=*/0.2);
-  load_weights(*network, weights);
-  const WeightStore copy = copy_weights(*network);
-  check_weights(copy, config, "the module");
-  ASSERT_EQ(copy.all().size(), weights.all().size());
-  for (const auto& [name, view] : weights.all()) {
-    const ConstTensorView& back = copy.at(name);
-    EXPECT_EQ(std::memcmp(back.data, view.data, static_cast<std::size_t>(view.count()) * sizeof(float)), 0) << name;
-  }
+  load_and_copy_back(*network, weights, config);
 
   // 64 pixels: a grid of 4x4 patches of 16, and maps of 16, 8, 4 and 2, which are longer than a window and shorter.
   const torch::Tensor pictures = to_torch(formula_input("input", {2, 3, 64, 64}, 5));
@@ -259,12 +252,7 @@ TEST_P(RegisteredTransformer, HasTheShapesFiniteOutputAndAGradientInEveryParamet
   }
   EXPECT_TRUE(outputs.logits.isfinite().all().item<bool>());
   torch::log_softmax(outputs.logits, 1).select(1, 3).sum().backward();
-  for (const auto& parameter : network->named_parameters()) {
-    const torch::Tensor& gradient = parameter.value().grad();
-    ASSERT_TRUE(gradient.defined()) << parameter.key();
-    EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << parameter.key();
-    EXPECT_GT(gradient.abs().max().item<float>(), 0.0f) << parameter.key();
-  }
+  expect_gradients(*network);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, RegisteredTransformer, ::testing::ValuesIn(registered_transformers()),

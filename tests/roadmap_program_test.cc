@@ -253,6 +253,20 @@ TEST_F(RoadmapProgram, TrainsStepsWithSeedsAndKeepsWhatCameOut) {
   EXPECT_EQ(unlike.exit_code, 1);
   EXPECT_THAT(unlike.err, AllOf(HasSubstr("kernel_5"), HasSubstr("weight_decay was")));
   const auto one_class = std::filesystem::directory_iterator(folder_ / "data/train")->path();
+  const auto one_picture = std::filesystem::directory_iterator(one_class)->path();
+  for (const auto& [part, count] : {std::pair{"train", 16}, {"val", 8}}) {
+    const auto moved = folder_ / "data" / part / one_class.filename() / ("another" + one_picture.extension().string());
+    std::filesystem::copy(one_picture, moved);
+    const ChildResult more_pictures = train("out", {"--steps", "kernel_5", "--resume"});
+    EXPECT_EQ(more_pictures.exit_code, 1);
+    EXPECT_THAT(more_pictures.err,
+                AllOf(HasSubstr("the pictures were 16 to learn"), HasSubstr(std::to_string(count + 1))));
+    std::filesystem::remove(moved);
+  }
+  const auto renamed = one_picture.parent_path() / ("renamed" + one_picture.extension().string());
+  std::filesystem::rename(one_picture, renamed);
+  EXPECT_THAT(train("out", {"--steps", "kernel_5", "--resume"}).err, HasSubstr("and are 16 to learn"));
+  std::filesystem::rename(renamed, one_picture);
   std::filesystem::copy(one_class, folder_ / "data/train/third");
   std::filesystem::copy(folder_ / "data/val" / one_class.filename(), folder_ / "data/val/third");
   const ChildResult elsewhere = train("out", {"--steps", "kernel_5", "--resume"});

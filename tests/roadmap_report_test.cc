@@ -36,8 +36,13 @@ RoadmapOutcome outcome(std::uint64_t seed, double top1) {
 }
 
 RoadmapResults small_results() {
-  RoadmapResults results{
-      .track = Track::kResNet50, .width_divisor = 8, .resolution = 64, .classes = 10, .epochs = 3, .rows = {}};
+  RoadmapResults results{.track = Track::kResNet50,
+                         .width_divisor = 8,
+                         .resolution = 64,
+                         .classes = 10,
+                         .epochs = 3,
+                         .pictures = "16 to learn (ab)",
+                         .rows = {}};
   results.add(row_named("separate_downsampling"), outcome(0, 60));
   results.add(row_named("kernel_9"), outcome(1, 58));
   results.add(row_named("depthwise"), outcome(1, 52));
@@ -84,6 +89,7 @@ TEST(RoadmapResults, ComeBackFromTheirFile) {
   const RoadmapResults back = read_roadmap_results(folder / "roadmap.json");
   EXPECT_EQ(to_json(back), text);
   EXPECT_EQ(back.width_divisor, 8);
+  EXPECT_EQ(back.pictures, "16 to learn (ab)");
   EXPECT_EQ(back.rows[0].runs[1].top1, 52);
   EXPECT_EQ(back.rows[0].settings, row_named("").settings);
 }
@@ -98,7 +104,8 @@ TEST(RoadmapResults, OfADamagedFileAreRefusedWithItsName) {
        {std::string(), std::string("[]"), whole.substr(0, whole.size() / 2), changed("\"r50\"", "\"r51\""),
         changed("\"depthwise\"", "\"depthwize\""), changed("\"top1\": 52.0", "\"top1\": null"),
         changed("\"top1\": 52.0", "\"top1\": \"much\""), changed("\"runs\"", "\"ruins\""),
-        changed("\"epochs\": 3,\n  \"rows\"", "\"epochs\": 1e999,\n  \"rows\"")}) {
+        changed("\"epochs\": 3,\n  \"pictures\"", "\"epochs\": 1e999,\n  \"pictures\""),
+        changed("\"16 to learn [(]ab[)]\"", "16")}) {
     ASSERT_NE(text, whole);
     folder.write("roadmap.json", text);
     expect_error(ErrorCode::kDamaged, {"roadmap.json"}, [&] { read_roadmap_results(folder / "roadmap.json"); });

@@ -76,4 +76,26 @@ inline testing::AssertionResult agrees(const NamedOutputs& outputs, const Golden
   return testing::AssertionSuccess();
 }
 
+// Loads the weights, and expects copy_weights() to give back the same bits.
+inline void load_and_copy_back(Network& network, const WeightStore& weights, const NetworkConfig& config) {
+  load_weights(network, weights);
+  const WeightStore copy = copy_weights(network);
+  ASSERT_EQ(copy.all().size(), weights.all().size());
+  check_weights(copy, config, "the module");
+  for (const auto& [name, view] : weights.all()) {
+    const ConstTensorView& back = copy.at(name);
+    EXPECT_EQ(std::memcmp(back.data, view.data, static_cast<std::size_t>(view.count()) * sizeof(float)), 0) << name;
+  }
+}
+
+// After backward(): every parameter has a finite gradient, and not of zeros.
+inline void expect_gradients(const Network& network) {
+  for (const auto& parameter : network.named_parameters()) {
+    const torch::Tensor& gradient = parameter.value().grad();
+    ASSERT_TRUE(gradient.defined()) << parameter.key();
+    EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << parameter.key();
+    EXPECT_GT(gradient.abs().max().item<float>(), 0.0f) << parameter.key();
+  }
+}
+
 }  // namespace convnext

@@ -45,10 +45,6 @@ convnext_test(roadmap_program_test roadmap_program_test.cc LABELS heavy)
 target_compile_definitions(roadmap_program_test PRIVATE CONVNEXT_TRAIN_PROGRAM="$<TARGET_FILE:convnext_train_program>")
 add_dependencies(roadmap_program_test convnext_train_program)
 
-convnext_test(coco_program_test coco_program_test.cc golden.cc LABELS heavy)
-target_compile_definitions(coco_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
-add_dependencies(coco_program_test convnext_program convnext_train_program)
-
 convnext_test(compare_program_test compare_program_test.cc LABELS heavy)
 target_compile_definitions(compare_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
 add_dependencies(compare_program_test convnext_program convnext_train_program)

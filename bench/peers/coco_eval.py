@@ -83,7 +83,7 @@ def by_pycocotools(truth, results, kind):
 
 
 def by_us(truth, results, kind, threads):
-    program = ROOT / "build/release/bin/convnext-train"
+    program = ROOT / "build/release/bin/convnext"
     command = [program, "coco-eval", truth, results, "--type", kind, "--json", "--threads", threads]
     run = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     document = json.loads(run.stdout)

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "core/hash.h"
 #include "io/image_folder.h"
 #include "io/shards.h"
 
@@ -68,6 +69,18 @@ Dataset open_dataset(const Split& split, std::span<const std::string> classes) {
 
 Dataset open_dataset(const fs::path& folder, std::span<const std::string> classes) {
   return open_dataset(Split{.folder = folder, .shards = {}}, classes);
+}
+
+std::uint64_t hash_of_names(const Dataset& dataset) {
+  std::uint64_t hash = mix(dataset.samples.size());
+  for (const Sample& sample : dataset.samples) {
+    for (const std::string_view part :
+         {std::string_view(dataset.classes[static_cast<std::size_t>(sample.label)]),
+          std::string_view(sample.picture.path.filename().native()), std::string_view(sample.picture.member)}) {
+      hash = mix(hash ^ hash_name(part));
+    }
+  }
+  return hash;
 }
 
 Dataset read_image_folder(const fs::path& root, std::span<const std::string> classes) {

@@ -1,6 +1,7 @@
 // Labelled pictures: a folder of class folders, or a folder of tar shards.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -44,6 +45,10 @@ std::optional<Split> find_held_out_split(const std::filesystem::path& root);  //
 // that is no known class, kDamaged with archive and offset.
 Dataset open_dataset(const Split& split, std::span<const std::string> classes = {});
 Dataset open_dataset(const std::filesystem::path& folder, std::span<const std::string> classes = {});
+
+// A hash of which pictures these are and of which class each is: of the names of their files, or of shards and members,
+// not of the folder that they lie in nor of their bytes.
+std::uint64_t hash_of_names(const Dataset& dataset);
 
 // The class folders alone.
 Dataset read_image_folder(const std::filesystem::path& root, std::span<const std::string> classes = {});

@@ -284,14 +284,48 @@ void read_arguments(const Object& arguments, const ConvNextConfig& network, Conv
   }
 }
 
-// Throws Error (kUnsupported) for an argument by which timm would build another network than the registered one.
-void refuse_other_arguments(const Object& arguments) {
-  constexpr std::array<std::string_view, 5> kKnown = {"num_classes", "in_chans", "bn_eps", "img_size", "window_size"};
+// Throws Error (kUnsupported) for another way to one vector of a picture than the family's.
+void check_pool(const Object& object, const NetworkConfig& network) {
+  const std::string usual = std::holds_alternative<VisionTransformerConfig>(network) ? "token" : "avg";
+  const std::string said = object.text("global_pool").value_or(usual);
+  // Without classes timm may leave the map as it is; here its pooled features are the output.
+  if (said == usual || (said.empty() && class_count(network) == 0)) return;
+  throw Error(ErrorCode::kUnsupported, fmt::format("{} is {}, and a {} pools by '{}' here", object.where("global_pool"),
+                                                   in_quotes(said), name_of(family_of(network)), usual));
+}
+
+// Throws Error (kUnsupported) for an argument by which timm would build another network than the registered one, or
+// none: only its EfficientNets take the eps of their norms, and only transformers a size. Throws Error (kMismatch) for
+// another window than that of the tensors.
+void refuse_other_arguments(const Object& arguments, const NetworkConfig& network) {
+  const auto* swin = std::get_if<SwinConfig>(&network);
+  const auto is_known = [&](std::string_view key) {
+    if (key == "num_classes" || key == "in_chans" || key == "global_pool") return true;
+    if (key == "bn_eps") return std::holds_alternative<EfficientNetConfig>(network);
+    if (key == "img_size") return timm_fixes_input_size(network);
+    if (key == "window_size") return swin != nullptr;
+    return key.find("drop") != key.npos && key.ends_with("_rate");  // of training
+  };
   for (const std::string& key : arguments.keys()) {
-    if (std::ranges::find(kKnown, key) != kKnown.end()) continue;
-    throw Error(ErrorCode::kUnsupported, fmt::format("{} changes the network, and that is read for ConvNeXt only",
-                                                     arguments.where(key.c_str())));
+    if (is_known(key)) continue;
+    throw Error(ErrorCode::kUnsupported, fmt::format("{} changes the network, and that is not read for a {}",
+                                                     arguments.where(key.c_str()), name_of(family_of(network))));
   }
+  if (const auto said = arguments.integers("window_size"); said && swin) {
+    check_same(arguments, "window_size", *said, std::vector<int>(said->size(), swin->window));
+  }
+}
+
+// The side of the only pictures that timm's network takes, of a transformer; nothing where the files do not say it.
+std::optional<int> timm_fixed_side(const std::optional<Object>& arguments, const Object& pretrained) {
+  const auto said = arguments ? arguments->integers("img_size") : std::nullopt;
+  if (said && (said->empty() || said->front() != said->back())) {
+    throw Error(ErrorCode::kUnsupported, arguments->where("img_size") + ": expected two equal sides");
+  }
+  if (said) return said->front();
+  const auto size = pretrained.integers("input_size");
+  if (!size || !pretrained.flag("fixed_input_size").value_or(false)) return std::nullopt;
+  return square_side(pretrained, "input_size", *size);
 }
 
 CardClaims read_timm(const Object& config, const std::string& file, const NetworkConfig& network) {
@@ -308,8 +342,10 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
   const auto* convnext = std::get_if<ConvNextConfig>(&network);
   const auto* registered = entry ? std::get_if<ConvNextConfig>(&entry->network) : nullptr;
   ConvNextConfig expected = registered ? *registered : ConvNextConfig{};
-  if (const auto arguments = config.object("model_args")) {
+  const auto arguments = config.object("model_args");
+  if (arguments) {
     check_classes(*arguments, classes);
+    check_pool(*arguments, network);
     if (const auto said = arguments->integers("in_chans")) {
       check_same(*arguments, "in_chans", *said, {input_channels(network)});
     }
@@ -319,7 +355,7 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
       read_arguments(*arguments, *convnext, expected);
       claims.describes_tensors = arguments->has("depths") && arguments->has("dims");
     } else {
-      refuse_other_arguments(*arguments);
+      refuse_other_arguments(*arguments, network);
     }
   }
   if (convnext && registered) claims.network = expected;
@@ -327,9 +363,17 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
   const Object pretrained = config.object("pretrained_cfg").value_or(config);
   // timm takes the outer one before that of 'pretrained_cfg'.
   check_classes(config.has("num_classes") ? config : pretrained, classes);
+  check_pool(pretrained, network);
   if (config.has("pretrained_cfg")) claims.origin += ", 'pretrained_cfg'";
   if (const auto size = pretrained.integers("input_size")) {
     claims.resolution = square_side(pretrained, "input_size", *size);
+  }
+  if (timm_fixes_input_size(network)) {
+    const std::optional<int> side = timm_fixed_side(arguments, pretrained);
+    if (side) claims.resolution = side;
+    if (const auto* swin = std::get_if<SwinConfig>(&network); swin && side) {
+      claims.pads_windows = !windows_divide(*swin, *side, *side);
+    }
   }
   claims.mean = pretrained.colours("mean");
   claims.std = pretrained.colours("std");
@@ -572,6 +616,10 @@ CardClaims read_open_clip(const Object& config, const std::string& file) {
 }
 
 }  // namespace
+
+bool timm_fixes_input_size(const NetworkConfig& network) {
+  return std::holds_alternative<VisionTransformerConfig>(network) || std::holds_alternative<SwinConfig>(network);
+}
 
 std::vector<CardClaims> read_claims(const fs::path& folder, const NetworkConfig& network) {
   std::vector<CardClaims> sources;

@@ -29,6 +29,7 @@ struct CardClaims {
   std::optional<double> norm_eps{};
   std::optional<double> head_norm_eps{};
   std::optional<Activation> activation{};
+  std::optional<bool> pads_windows{};           // of a Swin
   const PublishedWeights* published = nullptr;  // the weights that it says these are
   // Of a ConvNeXt: the architecture with the changes that the source makes; nothing when it is no registered one.
   std::optional<ConvNextConfig> network{};
@@ -41,5 +42,8 @@ struct CardClaims {
 // and config.json; OpenCLIP's open_clip_config.json. `network`: what the tensors say. Throws Error: a file that is
 // damaged (at most 10 MB of JSON, 64 levels), or belongs to another network.
 std::vector<CardClaims> read_claims(const std::filesystem::path& folder, const NetworkConfig& network);
+
+// Whether timm builds such a network for pictures of one size, its 'img_size'.
+bool timm_fixes_input_size(const NetworkConfig& network);
 
 }  // namespace convnext

@@ -324,12 +324,12 @@ class CardBuilder {
     if (const auto* convnext = std::get_if<ConvNextConfig>(&network_)) {
       set_convnext(entry, *convnext);
     } else {
-      set_rival(entry);
+      set_other_family(entry);
     }
   }
 
   // What tensors do not tell is as registered.
-  void set_rival(const RegistryEntry& entry) {
+  void set_other_family(const RegistryEntry& entry) {
     NetworkConfig network = is_only_nearest_ ? network_ : fitted(entry.network, network_);
     constexpr std::string_view kTold[] = {"classes", "input_channels", "grid_height", "grid_width", "window"};
     for (const NetworkField& field : network_fields(network)) {
@@ -337,12 +337,18 @@ class CardBuilder {
                                    : is_only_nearest_                                      ? "assumed"
                                                       : fmt::format("{} as registered", entry.name);
     }
-    for (const CardClaims& source : sources_) {
-      auto* efficientnet = std::get_if<EfficientNetConfig>(&network);
-      if (!source.norm_eps || !efficientnet) continue;
-      efficientnet->norm_eps = *source.norm_eps;
-      found_.origins["norm_eps"] = source.origin;
-      break;
+    const auto take_if_said = [this](const char* key, auto CardClaims::*member, auto& target) {
+      const auto source =
+          std::ranges::find_if(sources_, [member](const CardClaims& claims) { return (claims.*member).has_value(); });
+      if (source == sources_.end()) return;
+      target = *((*source).*member);
+      found_.origins[key] = source->origin;
+    };
+    if (auto* efficientnet = std::get_if<EfficientNetConfig>(&network)) {
+      take_if_said("norm_eps", &CardClaims::norm_eps, efficientnet->norm_eps);
+    }
+    if (auto* swin = std::get_if<SwinConfig>(&network)) {
+      take_if_said("pads_windows", &CardClaims::pads_windows, swin->pads_windows);
     }
     validate(network);
     found_.card.network = std::move(network);

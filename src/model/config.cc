@@ -16,13 +16,8 @@ void validate(const ConvNextConfig& config) {
   check_range("patch_size", config.patch_size, 1, 64);
   check_ends(config.input_channels, config.classes);
   if (config.head == Head::kMlp) check_range("head_hidden", config.head_hidden, 1, 16384);
-  if (!(config.norm_eps > 0 && config.norm_eps < 1)) {
-    throw Error(ErrorCode::kInvalidArgument, fmt::format("norm_eps is {}, expected between 0 and 1", config.norm_eps));
-  }
-  if (!(config.head_norm_eps >= 0 && config.head_norm_eps < 1)) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("head_norm_eps is {}, expected between 0 and 1", config.head_norm_eps));
-  }
+  check_norm_eps("norm_eps", config.norm_eps);
+  if (config.head_norm_eps != 0.0) check_norm_eps("head_norm_eps", config.head_norm_eps);
 }
 
 int stem_width(const ConvNextConfig& config) {

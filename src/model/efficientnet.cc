@@ -203,9 +203,7 @@ void validate(const EfficientNetConfig& config) {
   }
   check_range("stem_width", config.stem_width, 1, 16384);
   check_range("head_width", config.head_width, 1, 16384);
-  if (!(config.norm_eps > 0 && config.norm_eps < 1)) {
-    throw Error(ErrorCode::kInvalidArgument, fmt::format("norm_eps is {}, expected between 0 and 1", config.norm_eps));
-  }
+  check_norm_eps("norm_eps", config.norm_eps);
   check_ends(config.input_channels, config.classes);
 }
 

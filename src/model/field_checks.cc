@@ -23,6 +23,8 @@ void check_range(std::string_view what, std::int64_t value, std::int64_t low, st
 
 void check_interval(std::string_view what, double value, double low, double high) { check(what, value, low, high); }
 
+void check_norm_eps(std::string_view what, double value) { check(what, value, 1e-12, 1.0); }
+
 void check_list(std::string_view what, const std::vector<int>& values, std::size_t stages, int low, int high) {
   if (values.size() != stages) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("{} has {} values ({}), but there are {} stages", what,

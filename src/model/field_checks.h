@@ -13,6 +13,9 @@ void check_range(std::string_view what, std::int64_t value, std::int64_t low, st
 // For real numbers, bounds included; NaN is refused.
 void check_interval(std::string_view what, double value, double low, double high);
 
+// What a norm adds to a variance: 1e-12, the least that anybody publishes, to 1.
+void check_norm_eps(std::string_view what, double value);
+
 // One value a stage, each in the range.
 void check_list(std::string_view what, const std::vector<int>& values, std::size_t stages, int low, int high);
 // The same, and odd.

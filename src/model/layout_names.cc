@@ -57,6 +57,7 @@ constexpr NameRow kFbNames[] = {
     {"head.norm.*", "norm.*"},
     {"head.norm.*", "norm3.*"},  // of a backbone: the norm of the last stage's output
     {"head.fc.*", "head.*"},
+    {"head.fc.*", "fc.*"},  // of keyu-tian/SparK, pretrain/models/convnext.py
 };
 
 // facebookresearch/ConvNeXt models/convnext_isotropic.py.
@@ -427,9 +428,9 @@ static_assert([] {
 const LayoutRows& rows_of(WeightLayout layout) { return kLayouts[static_cast<std::size_t>(layout)]; }
 
 // What wrappers put before a name: DistributedDataParallel, torch.compile, detectors, Hugging Face's classes with a
-// head, Lightning.
+// head, Lightning, SparK.
 constexpr std::string_view kPrefixes[] = {"module.",     "_orig_mod.", "backbone.", "convnext.",
-                                          "convnextv2.", "encoder.",   "model."};
+                                          "convnextv2.", "encoder.",   "model.",    "sparse_encoder.sp_cnn."};
 
 // Beginnings of names, prefixes stripped, that belong to something around the network.
 constexpr std::string_view kExtras[] = {
@@ -438,7 +439,13 @@ constexpr std::string_view kExtras[] = {
     "decoder",
     "mask_token",
     "proj.",
-    "pred.",                 // FCMAE
+    "pred.",  // FCMAE
+    "dense_decoder.",
+    "densify_norms.",
+    "densify_projs.",
+    "imn_m",
+    "imn_s",
+    "norm_black",            // SparK
     "hidden_states_norms.",  // Hugging Face's backbones
     "norm0.",
     "norm1.",

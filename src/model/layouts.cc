@@ -93,11 +93,19 @@ Tensor dense_kernel(const ConstTensorView& sparse, const Shape& expected) {
   return dense;
 }
 
-// What a layout never stores, and what it then stands for.
-std::optional<float> unstored_value(WeightLayout layout, std::string_view own) {
-  if (layout == WeightLayout::kOpenClip && own == "head.fc.bias") return 0.0f;
-  if (layout == WeightLayout::kFcmae && own == "head.norm.weight") return 1.0f;
-  if (layout == WeightLayout::kFcmae && own == "head.norm.bias") return 0.0f;
+// Pre-training by masked pictures trains no final norm: FCMAE's files have none, nor have SparK's, which otherwise have
+// the authors' names. One with a classifier had a norm before it.
+bool is_encoder_without_norm(const RecognizedWeights& weights) {
+  if (weights.layout == WeightLayout::kFcmae) return true;
+  return weights.layout == WeightLayout::kFb &&
+         std::ranges::none_of(weights.tensors, [](const auto& entry) { return entry.first.starts_with("head."); });
+}
+
+// What a file need not store, and what it then stands for.
+std::optional<float> unstored_value(const RecognizedWeights& weights, std::string_view own) {
+  if (weights.layout == WeightLayout::kOpenClip && own == "head.fc.bias") return 0.0f;
+  if (own == "head.norm.weight" && is_encoder_without_norm(weights)) return 1.0f;
+  if (own == "head.norm.bias" && is_encoder_without_norm(weights)) return 0.0f;
   return std::nullopt;
 }
 
@@ -168,8 +176,18 @@ WeightLayout layout_of(WrittenLayout layout, const Card& card) {
   return own.value();
 }
 
+// The registered network with what timm's config.json can change of it.
+NetworkConfig as_timm_builds(const NetworkConfig& registered, const NetworkConfig& wanted) {
+  NetworkConfig network = fitted(registered, wanted);
+  if (auto* efficientnet = std::get_if<EfficientNetConfig>(&network)) {
+    efficientnet->norm_eps = std::get<EfficientNetConfig>(wanted).norm_eps;
+  }
+  if (auto* swin = std::get_if<SwinConfig>(&network)) swin->pads_windows = std::get<SwinConfig>(wanted).pads_windows;
+  return network;
+}
+
 // Only a registered network of a library's own is one that the library builds by its name.
-void require_expressible_rival(const Card& card, WrittenLayout layout) {
+void require_expressible_other_family(const Card& card, WrittenLayout layout) {
   const auto refuse = [&card, layout](const std::string& what) {
     throw Error(ErrorCode::kUnsupported, fmt::format("the layout '{}' cannot say this {}: {}; --layout own holds every "
                                                      "network",
@@ -181,11 +199,14 @@ void require_expressible_rival(const Card& card, WrittenLayout layout) {
   if (layout == WrittenLayout::kFb || layout == WrittenLayout::kHf) {
     refuse(fmt::format("it is written for ConvNeXt, and this is a {}", name_of(family)));
   }
-  if (entry.family == Family::kRoadmap || fitted(entry.network, card.network) != card.network) {
+  const bool is_timm = layout == WrittenLayout::kTimm;
+  const NetworkConfig theirs =
+      is_timm ? as_timm_builds(entry.network, card.network) : fitted(entry.network, card.network);
+  if (entry.family == Family::kRoadmap || theirs != card.network) {
     refuse("its libraries have no such network");
   }
   const PublishedWeights* published = find_published(entry.name, entry.published_weights);
-  if (layout == WrittenLayout::kTimm && published && !published->in_timm) refuse("timm has no network of that name");
+  if (is_timm && published && !published->in_timm) refuse("timm has no network of that name");
   if (layout != WrittenLayout::kTorchvision) return;
   const auto* vit = std::get_if<VisionTransformerConfig>(&card.network);
   // EfficientNet's tables go by what the blocks of a stage are; Swin's library wants its index tables in the file.
@@ -259,7 +280,7 @@ std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const Network
     wanted.emplace(spec.name, &spec);
     const auto found = weights.tensors.find(spec.name);
     if (found == weights.tensors.end()) {
-      if (unstored_value(weights.layout, spec.name)) continue;
+      if (unstored_value(weights, spec.name)) continue;
       const std::optional<TensorName> theirs = name_in(weights.layout, spec.name);
       misfits.push_back({Misfit::Kind::kMissing, theirs ? theirs->name : spec.name, spec.name, spec.shape, {}});
       continue;
@@ -302,7 +323,7 @@ std::vector<std::string> notes_on(const RecognizedWeights& weights) {
   if (has_output_norms && weights.tensors.contains("head.norm.weight")) {
     notes.push_back("the backbone of a detector or segmenter: its norm of the last stage's output is the final norm");
   }
-  if (weights.layout == WeightLayout::kFcmae) {
+  if (is_encoder_without_norm(weights)) {
     notes.push_back("a pre-trained encoder has no final norm: it starts as the identity (weight 1, bias 0)");
   }
   return notes;
@@ -315,7 +336,7 @@ WeightStore import_weights(const RecognizedWeights& weights, const NetworkConfig
   for (const TensorSpec& spec : tensor_specs(network)) {
     const auto found = weights.tensors.find(spec.name);
     if (found == weights.tensors.end()) {
-      store.add(spec.name, constant(spec.shape, unstored_value(weights.layout, spec.name).value_or(0.0f)));
+      store.add(spec.name, constant(spec.shape, unstored_value(weights, spec.name).value_or(0.0f)));
     } else if (found->second.name.form == TensorForm::kSparseKernel && found->second.view.shape != spec.shape) {
       store.add(spec.name, dense_kernel(found->second.view, spec.shape));
     } else if (found->second.scales) {
@@ -341,7 +362,7 @@ bool is_dinov3(const Card& card) {
 // A network that the library would build, but that computes something else there, counts; one whose shapes it would
 // refuse does not, for whoever loads it finds out, unless its config.json could not even be written.
 void require_expressible(const Card& card, WrittenLayout layout) {
-  if (!std::holds_alternative<ConvNextConfig>(card.network)) return require_expressible_rival(card, layout);
+  if (!std::holds_alternative<ConvNextConfig>(card.network)) return require_expressible_other_family(card, layout);
   const auto& config = std::get<ConvNextConfig>(card.network);
   const bool hf = layout == WrittenLayout::kHf, fb = layout == WrittenLayout::kFb,
              torchvision = layout == WrittenLayout::kTorchvision, timm = layout == WrittenLayout::kTimm,

@@ -180,7 +180,7 @@ void validate(const ResNetConfig& config) {
   check_kernels("kernel_size", {config.kernel_size}, 1);
   check_groups(config);
   check_ends(config.input_channels, config.classes);
-  check_interval("norm_eps", config.norm_eps, 1e-12, 1.0);
+  check_norm_eps("norm_eps", config.norm_eps);
 }
 
 void apply(const NetworkOverrides& overrides, ResNetConfig& config) {

@@ -111,7 +111,7 @@ void validate(const SwinConfig& config) {
   check_range("window", config.window, 1, 32);
   check_range("patch_size", config.patch_size, 1, 64);
   check_ends(config.input_channels, config.classes);
-  check_interval("norm_eps", config.norm_eps, 1e-12, 0.1);
+  check_norm_eps("norm_eps", config.norm_eps);
 }
 
 void apply(const NetworkOverrides& overrides, SwinConfig& config) {
@@ -145,6 +145,10 @@ std::int64_t undivided_side(const SwinConfig& config, std::int64_t side) {
 }
 
 }  // namespace
+
+bool windows_divide(const SwinConfig& config, std::int64_t height, std::int64_t width) {
+  return undivided_side(config, height) == 0 && undivided_side(config, width) == 0;
+}
 
 void check_input_size(const SwinConfig& config, std::int64_t height, std::int64_t width) {
   check_patches(config.patch_size, height, width);

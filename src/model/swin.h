@@ -20,7 +20,8 @@ struct SwinConfig {
   int classes = 1000;  // 0: no classifier, the pooled features are the output
   double norm_eps = 1e-5;
   // Whether a map that windows do not divide is filled up with zeros, as timm does in a network that was built for such
-  // an input. Otherwise it is refused, as the authors' code does.
+  // an input; timm's config.json beside the weights says whether it was (img_size). Otherwise it is refused: the
+  // authors' code stops at such a map, and timm at any size but the one that the network was built for.
   bool pads_windows = false;
 
   int stages() const { return static_cast<int>(depths.size()); }
@@ -67,6 +68,10 @@ void validate(const SwinConfig& config);
 // Puts the overrides in place; heads stay as wide as they were, or there is one. Throws Error (kInvalidArgument) for
 // kernel sizes, which this family does not have.
 void apply(const NetworkOverrides& overrides, SwinConfig& config);
+
+// Whether each map on the way from an input of that size is no larger than a window or divided by windows, so that
+// nothing has to be padded.
+bool windows_divide(const SwinConfig& config, std::int64_t height, std::int64_t width);
 
 // Throws Error (kInvalidArgument) with the nearest sizes when the patches do not divide the input, or the windows a map
 // that is larger than one and is not to be padded.

@@ -6,6 +6,7 @@
 
 #include "convnext/error.h"
 #include "core/decimal.h"
+#include "model/card_claims.h"
 #include "model/card_sources.h"
 #include "model/description.h"
 #include "model/layouts.h"
@@ -57,19 +58,17 @@ Json model_arguments(const ConvNextConfig& network, const ConvNextConfig& regist
   return arguments;
 }
 
-// The same of another family, whose depths and widths are the registered ones.
-Json model_arguments(const NetworkConfig& network, const NetworkConfig& registered, int resolution) {
+// The same of another family, whose depths and widths are the registered ones. The size that timm builds a transformer
+// for is that of the pictures: with 'fixed_input_size' it takes 'input_size'.
+Json model_arguments(const NetworkConfig& network, const NetworkConfig& registered) {
   Json arguments = Json::object();
   if (input_channels(network) != 3) arguments["in_chans"] = input_channels(network);
-  if (const auto* vit = std::get_if<VisionTransformerConfig>(&network)) {
-    const auto& usual = std::get<VisionTransformerConfig>(registered);
-    if (vit->grid_height != usual.grid_height || vit->grid_width != usual.grid_width) {
-      arguments["img_size"] = {vit->grid_height * vit->patch_size, vit->grid_width * vit->patch_size};
-    }
+  if (const auto* efficientnet = std::get_if<EfficientNetConfig>(&network)) {
+    const double usual = std::get<EfficientNetConfig>(registered).norm_eps;
+    if (efficientnet->norm_eps != usual) arguments["bn_eps"] = efficientnet->norm_eps;
   }
   if (const auto* swin = std::get_if<SwinConfig>(&network)) {
-    const auto& usual = std::get<SwinConfig>(registered);
-    if (swin->window != usual.window) arguments.update({{"window_size", swin->window}, {"img_size", resolution}});
+    if (swin->window != std::get<SwinConfig>(registered).window) arguments["window_size"] = swin->window;
   }
   return arguments;
 }
@@ -95,7 +94,7 @@ Json common_config(const Card& card, const std::string& name) {
   const int side = preprocessing.resolution;
   Json pretrained = {{"custom_load", false},
                      {"input_size", {input_channels(card.network), side, side}},
-                     {"fixed_input_size", false},
+                     {"fixed_input_size", timm_fixes_input_size(card.network)},
                      {"interpolation", name_of(preprocessing.interpolation)},
                      {"crop_pct", preprocessing.crop_fraction},
                      {"crop_mode", name_of(preprocessing.crop_mode)},
@@ -113,14 +112,14 @@ Json common_config(const Card& card, const std::string& name) {
 
 std::string text_of(const Json& config) { return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
-std::string rival_config_json(const Card& card) {
+std::string other_family_config_json(const Card& card) {
   require_expressible(card, WrittenLayout::kTimm);
   const RegistryEntry& entry = architecture(card.architecture);
   Json config = common_config(card, entry.name);
   const std::vector<TensorSpec> specs = tensor_specs(card.network);
   config["pretrained_cfg"]["first_conv"] = first_layer(specs);
   if (class_count(card.network) > 0) config["pretrained_cfg"]["classifier"] = classifiers(specs);
-  const Json arguments = model_arguments(card.network, entry.network, card.preprocessing.resolution);
+  const Json arguments = model_arguments(card.network, entry.network);
   if (!arguments.empty()) config["model_args"] = arguments;
   return text_of(config);
 }
@@ -128,7 +127,7 @@ std::string rival_config_json(const Card& card) {
 }  // namespace
 
 std::string timm_config_json(const Card& card) {
-  if (!std::holds_alternative<ConvNextConfig>(card.network)) return rival_config_json(card);
+  if (!std::holds_alternative<ConvNextConfig>(card.network)) return other_family_config_json(card);
   const auto& network = std::get<ConvNextConfig>(card.network);
   const RegistryEntry& entry = architecture(card.architecture);
   if (!network.stem_norm || network.stages() != 4 || entry.family == Family::kConvNextIsotropic) {

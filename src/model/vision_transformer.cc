@@ -91,7 +91,7 @@ void validate(const VisionTransformerConfig& config) {
   check_range("grid_height", config.grid_height, 1, 256);
   check_range("grid_width", config.grid_width, 1, 256);
   check_ends(config.input_channels, config.classes);
-  check_interval("norm_eps", config.norm_eps, 1e-12, 0.1);
+  check_norm_eps("norm_eps", config.norm_eps);
 }
 
 void apply(const NetworkOverrides& overrides, VisionTransformerConfig& config) {

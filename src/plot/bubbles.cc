@@ -29,7 +29,10 @@ constexpr double kRoomX = 0.085, kRoomY = 0.11;
 struct Line {
   std::vector<Bubble> bubbles;
   Colour colour;
+  bool hollow;
 };
+
+constexpr double opacity_of(bool hollow) { return hollow ? 0.0 : 0.5; }
 
 // A panel in its place.
 struct Field {
@@ -50,7 +53,7 @@ struct LegendItem {
   double radius = 0.0;
   double width = 0.0;
   std::string_view rgb;
-  double opacity = 0.5;
+  double opacity = opacity_of(/*hollow=*/false);
   std::string text;
 };
 
@@ -104,6 +107,7 @@ double add_legend(const BubbleChart& chart, const std::vector<std::vector<Field>
         if (family.name.empty() || std::ranges::find(known, family.name) != known.end()) continue;
         known.push_back(family.name);
         groups.push_back({legend_item(kLegendRadius, rgb_of(family.colour), family.name)});
+        groups.back().front().opacity = opacity_of(family.hollow);
       }
     }
   }
@@ -151,7 +155,7 @@ Arrangement layout_of(const BubbleChart& chart) {
       Field field{.panel = &panel, .lines = {}, .box = {}, .x = {}, .y = {}};
       for (const BubbleFamily& family : panel.families) {
         for (const std::vector<Bubble>& line : family.lines) {
-          Line kept{.bubbles = {}, .colour = family.colour};
+          Line kept{.bubbles = {}, .colour = family.colour, .hollow = family.hollow};
           for (const Bubble& bubble : line) {
             if (!drawable_bubble(bubble, panel.log_x)) continue;
             field.x.include(bubble.x);
@@ -312,15 +316,16 @@ void draw_field(const Field& field, const Arrangement& layout, std::size_t index
     }
   }
   // Small ones lie on top.
-  std::vector<std::pair<const DrawnBubble*, std::string_view>> order;
+  std::vector<std::pair<const DrawnBubble*, const Line*>> order;
   std::size_t next = 0;
   for (const Line& line : field.lines) {
-    for (std::size_t i = 0; i < line.bubbles.size(); ++i) order.emplace_back(&drawn[next++], rgb_of(line.colour));
+    for (std::size_t i = 0; i < line.bubbles.size(); ++i) order.emplace_back(&drawn[next++], &line);
   }
   std::ranges::stable_sort(order, [](const auto& a, const auto& b) { return a.first->size > b.first->size; });
-  for (const auto& [bubble, rgb] : order) {
+  for (const auto& [bubble, line] : order) {
     const LabelledMark& mark = bubble->mark;
-    script.circle(mark.x, mark.y, mark.radius, rgb, 0.5);
+    const std::string_view rgb = rgb_of(line->colour);
+    script.circle(mark.x, mark.y, mark.radius, rgb, opacity_of(line->hollow));
     if (bubble->name.empty()) continue;
     const Box& name = bubble->label.box;
     if (bubble->label.apart) {

@@ -30,6 +30,7 @@ struct BubbleFamily {
   std::string name{};
   Colour colour = Colour::kBlue;
   std::vector<std::vector<Bubble>> lines{};  // the bubbles of each are joined by a line, in their order
+  bool hollow = false;                       // rings in place of discs: another measure of what has the colour
 };
 
 struct BubblePanel {

@@ -76,10 +76,10 @@ BubblePanel panel_of(const std::vector<Shown>& shown, bool pretrained, const std
     const std::optional<double>& top1 = pretrained ? network.top1_22k : network.top1;
     if (!top1 || each.x <= 0) continue;
     Style style = style_of(network);
-    if (each.by_engine) style = {style.name + ", this engine", Colour::kBrown};
+    if (each.by_engine) style.name += ", this engine";
     auto family = std::ranges::find(panel.families, style.name, &BubbleFamily::name);
     if (family == panel.families.end()) {
-      panel.families.push_back({style.name, style.colour, {}});
+      panel.families.push_back({style.name, style.colour, {}, each.by_engine});
       lines.emplace_back();
       family = panel.families.end() - 1;
     }

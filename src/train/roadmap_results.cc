@@ -136,6 +136,7 @@ RoadmapResults read_roadmap_results(const std::filesystem::path& path) {
     results.resolution = json.at("resolution").get<int>();
     results.classes = json.at("classes").get<int>();
     results.epochs = json.at("epochs").get<int>();
+    results.pictures = json.value("pictures", "");  // those of earlier programs do not say it
     for (const Json& row : json.at("rows")) {
       results.rows.push_back(row_from_json(row));
       roadmap_step(results.track, results.rows.back().step);
@@ -149,9 +150,13 @@ RoadmapResults read_roadmap_results(const std::filesystem::path& path) {
 }
 
 std::string to_json(const RoadmapResults& results) {
-  Json json = {{"track", name_of(results.track)},  {"width_divisor", results.width_divisor},
-               {"resolution", results.resolution}, {"classes", results.classes},
-               {"epochs", results.epochs},         {"rows", Json::array()}};
+  Json json = {{"track", name_of(results.track)},
+               {"width_divisor", results.width_divisor},
+               {"resolution", results.resolution},
+               {"classes", results.classes},
+               {"epochs", results.epochs},
+               {"pictures", results.pictures},
+               {"rows", Json::array()}};
   for (const RoadmapRow& row : results.rows) json["rows"].push_back(row_to_json(row));
   return json.dump(2) + "\n";
 }

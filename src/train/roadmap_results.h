@@ -42,6 +42,7 @@ struct RoadmapResults {
   int resolution = 0;
   int classes = 0;
   int epochs = 0;
+  std::string pictures{};          // how many there are to learn and held out, and a hash of their names
   std::vector<RoadmapRow> rows{};  // in the order of the track
 
   const RoadmapRow* find(std::string_view step) const;  // null where that step has not been trained

@@ -53,6 +53,7 @@ class RoadmapTrainer {
     results_.width_divisor = first.width_divisor;
     results_.resolution = card_of(first, {"a class"}).preprocessing.resolution;
     results_.epochs = first.epochs;
+    look_at_pictures(first);
     take_up_results();
   }
 
@@ -88,6 +89,19 @@ class RoadmapTrainer {
     return found == row->runs.end() ? nullptr : &*found;
   }
 
+  // A folder without pictures is left to train(), which says what is wrong with it.
+  void look_at_pictures(const TrainSettings& settings) {
+    const auto split = find_training_split(settings.data);
+    if (!split) return;
+    const Dataset training = open_dataset(*split);
+    results_.classes = static_cast<int>(training.classes.size());
+    results_.pictures = fmt::format("{} to learn ({:016x})", training.samples.size(), hash_of_names(training));
+    if (const auto other = held_out_split(settings)) {
+      const Dataset held_out = open_dataset(*other, training.classes);
+      results_.pictures += fmt::format(", {} held out ({:016x})", held_out.samples.size(), hash_of_names(held_out));
+    }
+  }
+
   // The results of before, which have to be of the same settings.
   void take_up_results() {
     if (!std::filesystem::exists(results_file())) return;
@@ -115,14 +129,16 @@ class RoadmapTrainer {
       const std::string other = first_difference(Json::parse(row->settings), settings_without_seed(run.settings));
       if (!other.empty()) refuse(fmt::format("in '{}', {}", run.step, other));
     }
-    // Known before anything is trained: pictures of other classes cannot stand in one table.
-    if (const auto split = find_training_split(training_.runs.front().settings.data)) {
-      const std::size_t classes = open_dataset(*split).classes.size();
-      if (classes != static_cast<std::size_t>(before.classes)) {
-        refuse(fmt::format("there were {} classes and are {} now", before.classes, classes));
-      }
+    // Known before anything is trained: what other pictures gave cannot stand in one table.
+    if (results_.classes != 0 && results_.classes != before.classes) {
+      refuse(fmt::format("there were {} classes and are {} now", before.classes, results_.classes));
     }
+    if (!before.pictures.empty() && !results_.pictures.empty() && results_.pictures != before.pictures) {
+      refuse(fmt::format("the pictures were {} and are {} now", before.pictures, results_.pictures));
+    }
+    const std::string pictures = results_.pictures;
     results_ = before;
+    results_.pictures = pictures;
   }
 
   // The step's own row, or that of another step which the same recipe trained.

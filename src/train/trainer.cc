@@ -82,12 +82,6 @@ std::string environment_change(const TrainEnvironment& before, const TrainEnviro
   return changes;
 }
 
-// Where the pictures lie that are held out; nothing where they can only be taken out of train.
-std::optional<Split> held_out_split(const TrainSettings& settings) {
-  if (settings.held_out.empty()) return find_held_out_split(settings.data);
-  return find_held_out_split(settings.held_out).value_or(Split{.folder = settings.held_out, .shards = {}});
-}
-
 class Trainer {
  public:
   Trainer(const TrainSettings& settings, const TrainCallbacks& callbacks)
@@ -466,6 +460,11 @@ TrainPlan Trainer::plan() {
 }
 
 }  // namespace
+
+std::optional<Split> held_out_split(const TrainSettings& settings) {
+  if (settings.held_out.empty()) return find_held_out_split(settings.data);
+  return find_held_out_split(settings.held_out).value_or(Split{.folder = settings.held_out, .shards = {}});
+}
 
 RunEnd train(const TrainSettings& settings, const std::string& settings_text, const TrainCallbacks& callbacks) {
   validate(settings);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/dataset.h"
 #include "train/settings.h"
 
 namespace convnext {
@@ -52,6 +53,9 @@ struct TrainCallbacks {
 };
 
 enum class RunEnd { kFinished, kStopped };
+
+// Where the pictures lie that are held out; nothing where they can only be taken out of train.
+std::optional<Split> held_out_split(const TrainSettings& settings);
 
 // Trains as the settings say and leaves the result in the run folder. `settings_text` is what goes into settings.toml.
 // Throws Error; a loss that is not finite stops the run with where it came from.

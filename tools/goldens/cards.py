@@ -6,6 +6,8 @@ Writes to OUT_DIR (default tests/goldens/cards), for tests/published_test.cc and
     timm_compared.json  the same of what src/model/published_compared.txt has from timm
     labels.json      some of ImageNet's classes: index and synset of timm's list by the number of its classes
     timm/NAME/       config.json as timm's save_for_hf writes it
+    timm_compared/NAME/  config.json of networks of other families, some built for another size
+    expected_compared.json  what timm's networks of those folders are
     transformers/NAME/  config.json and preprocessor_config.json as transformers' save_pretrained writes them
     expected.json    what timm's resolve_model_data_config and transformers' classes make of those folders
     versions.json    of what made the files
@@ -17,10 +19,12 @@ import shutil
 import sys
 
 import timm
+import torch
 import transformers
 from timm.data import ImageNetInfo, resolve_model_data_config
 from timm.models import get_pretrained_cfg
 from timm.models._hub import save_config_for_hf
+from timm.models.swin_transformer import SwinTransformerBlock
 from transformers import (
     BitImageProcessor,
     CLIPImageProcessor,
@@ -97,6 +101,38 @@ def timm_folders(out):
     return expected
 
 
+def timm_compared_folders(out):
+    """The same of other families: what a network is built for, and where its config.json says so."""
+    expected = {}
+    models = {
+        "deit_384": ("deit_base_patch16_384.fb_in1k", {}),
+        "vit_320": ("vit_small_patch16_224.augreg_in21k_ft_in1k", {"img_size": 320}),
+        "swin_384": ("swin_base_patch4_window12_384.ms_in1k", {}),
+        "swin_256": ("swin_tiny_patch4_window7_224.ms_in1k", {"img_size": 256}),
+        "swin_448": ("swin_tiny_patch4_window7_224.ms_in1k", {"img_size": 448}),
+        "efficientnet_eps": ("efficientnet_b0.ra_in1k", {"bn_eps": 2e-3}),
+        "resnet": ("resnet50.tv_in1k", {}),
+        "regnet": ("regnety_040.pycls_in1k", {}),
+    }
+    for name, (pretrained, arguments) in models.items():
+        folder = out / "timm_compared" / name
+        folder.mkdir(parents=True)
+        with torch.device("meta"):
+            model = timm.create_model(pretrained, num_classes=3, **arguments)
+        save_config_for_hf(model, folder / "config.json", model_config={"num_classes": 3}, model_args=arguments or None)
+        blocks = [module for module in model.modules() if isinstance(module, SwinTransformerBlock)]
+        norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        patches = getattr(model, "patch_embed", None)
+        expected[name] = {
+            "architecture": model.pretrained_cfg["architecture"],
+            # The only size that it takes.
+            "resolution": patches.img_size[0] if patches else model.pretrained_cfg["input_size"][1],
+            "pads_windows": any(block.input_resolution[0] % block.window_size[0] for block in blocks),
+            "norm_eps": norms[0].eps if norms else None,
+        }
+    return expected
+
+
 def transformers_folders(out):
     sizes = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
     three = {"id2label": {0: "cat", 1: "dog", 2: "owl"}, "label2id": {"cat": 0, "dog": 1, "owl": 2}}
@@ -148,6 +184,7 @@ def main():
     (out / "timm_compared.json").write_text(json.dumps(pretrained_cfgs(compared_names()), indent=1) + "\n")
     (out / "labels.json").write_text(json.dumps(labels(), indent=1) + "\n")
     write_json(out / "expected.json", {**timm_folders(out), **transformers_folders(out)})
+    write_json(out / "expected_compared.json", timm_compared_folders(out))
     write_json(out / "versions.json", {"timm": timm.__version__, "transformers": transformers.__version__})
 
 

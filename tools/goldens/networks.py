@@ -10,24 +10,14 @@ and for networks that are wrong in one thing how far the output is that shows it
 the tests' bounds stops the program: such a golden would prove nothing.
 """
 
-import argparse
 import copy
 import dataclasses
-import json
-import pathlib
-import platform
 
-import numpy
 import timm
 import torch
 from formula import fill, formula_input
-from golden_file import rounded, write_json, write_safetensors
 from models import blocks_of, build, run
-
-SEED = 1
-# What the tests allow: relative L2, and the largest difference relative to the largest value.
-MAX_RELATIVE_L2 = 5e-6
-MAX_RELATIVE_DIFFERENCE = 1e-5
+from network_golden import SEED, write_network, write_networks
 
 
 @dataclasses.dataclass
@@ -121,15 +111,7 @@ def mutations(model):
     return changes
 
 
-def relative_l2(a, b):
-    return numpy.linalg.norm(a - b) / numpy.linalg.norm(b)
-
-
-def is_told_apart(a, b):
-    return relative_l2(a, b) > MAX_RELATIVE_L2 or abs(a - b).max() > MAX_RELATIVE_DIFFERENCE * abs(b).max()
-
-
-def make(name, kind, out):
+def make(name, kind, path):
     shape = (kind.batch, kind.overrides.get("input_channels", 3), *kind.size)
     x = torch.from_numpy(formula_input("input", shape, SEED))
     model = fill(build(kind.architecture, kind.overrides), SEED)
@@ -138,52 +120,15 @@ def make(name, kind, out):
         found = run(model, x)
         return {key: found[key] for key in kind.outputs or found}
 
+    def wrong():
+        for change_name, change in mutations(model).items():
+            mutant = copy.deepcopy(model).double()
+            change(mutant)
+            yield change_name, outputs_of(mutant, x.double())
+
     exact = outputs_of(copy.deepcopy(model).double(), x.double())
-    single = outputs_of(model, x)
-    report = {"float32": {key: rounded(relative_l2(single[key], exact[key])) for key in exact}, "wrong": {}}
-    for change_name, change in mutations(model).items():
-        mutant = copy.deepcopy(model).double()
-        change(mutant)
-        wrong = outputs_of(mutant, x.double())
-        if not any(is_told_apart(wrong[key], exact[key]) for key in exact):
-            raise SystemExit(f"{name}: with {change_name} every output stays within the tests' bounds")
-        report["wrong"][change_name] = rounded(max(relative_l2(wrong[key], exact[key]) for key in exact))
-
-    write_safetensors(
-        out / f"{name}.safetensors",
-        {key: value.astype(numpy.float32) for key, value in exact.items()},
-        {
-            "architecture": kind.architecture,
-            "overrides": json.dumps(kind.overrides, sort_keys=True),
-            "seed": str(SEED),
-            "input_shape": json.dumps(shape),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-        },
-    )
-    return report
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Write tests/goldens/networks/.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/goldens"))
-    parser.add_argument("kinds", nargs="*", help="only these, without accuracy.json")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-
-    out = arguments.out / "networks"
-    accuracy = {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version(), "kinds": {}}
-    for name in arguments.kinds or KINDS:
-        report = accuracy["kinds"][name] = make(name, KINDS[name], out)
-        size = (out / f"{name}.safetensors").stat().st_size
-        worst = max(report["float32"].values())
-        hardest = min(report["wrong"], key=report["wrong"].get)
-        shown = f"float32 within {worst:.1e}, hardest to tell: {hardest}, {report['wrong'][hardest]:.1e}"
-        print(f"{name:22} {size:7} bytes, {shown}", flush=True)
-    if not arguments.kinds:
-        write_json(out / "accuracy.json", accuracy)
+    return write_network(path, kind.architecture, kind.overrides, shape, exact, outputs_of(model, x), wrong())
 
 
 if __name__ == "__main__":
-    main()
+    write_networks("networks", KINDS, make)

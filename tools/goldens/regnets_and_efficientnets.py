@@ -9,23 +9,17 @@ does, and its shape. torchvision's network with timm's weights under those names
 file.
 """
 
-import argparse
 import copy
 import dataclasses
 import functools
 import json
-import pathlib
-import platform
 import re
 import unittest.mock
 
-import numpy
-import timm
 import torch
 import torchvision
 from formula import fill, formula_input
-from golden_file import rounded, write_json, write_safetensors
-from networks import SEED, is_told_apart, relative_l2
+from network_golden import SEED, relative_l2, write_network, write_networks
 from timm.layers import SEModule
 from timm.layers.padding import pad_same
 from timm.models import regnet
@@ -203,33 +197,14 @@ def wrong_outputs(kind, model, x):
                 yield "the odd pixel before", run(copy.deepcopy(model).double(), x)
 
 
-def make(name, kind, out):
+def make(name, kind, path):
     shape = (1, 3, *kind.size)
     x = torch.from_numpy(formula_input("input", shape, SEED))
     model = build(kind)
     exact, single = run(copy.deepcopy(model).double(), x.double()), run(model, x)
-    report = {"float32": {key: rounded(relative_l2(single[key], exact[key])) for key in exact}, "wrong": {}}
-    for change, wrong in wrong_outputs(kind, model, x.double()):
-        same_shape = [key for key in exact if wrong[key].shape == exact[key].shape]
-        distances = [relative_l2(wrong[key], exact[key]) for key in same_shape]
-        told = len(same_shape) < len(exact) or any(is_told_apart(wrong[key], exact[key]) for key in same_shape)
-        if not told:
-            raise SystemExit(f"{name}: with {change} every output stays within the tests' bounds")
-        report["wrong"][change] = rounded(max(distances))
     overrides = dict(depths=kind.depths, dims=kind.dims, classes=CLASSES)
-    write_safetensors(
-        out / f"{name}.safetensors",
-        {key: value.astype(numpy.float32) for key, value in exact.items()},
-        {
-            "architecture": kind.architecture,
-            "overrides": json.dumps(overrides, sort_keys=True),
-            "seed": str(SEED),
-            "input_shape": json.dumps(shape),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-        },
-    )
-    return report
+    wrong = wrong_outputs(kind, model, x.double())
+    return write_network(path, kind.architecture, overrides, shape, exact, single, wrong)
 
 
 def torchvision_regnet(kind):
@@ -308,26 +283,7 @@ NAMED = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=f"Write tests/goldens/{FOLDER}/.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/goldens"))
-    parser.add_argument("kinds", nargs="*", help="only these, without accuracy.json and torchvision_names.json")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-
-    out = arguments.out / FOLDER
-    accuracy = {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version(), "kinds": {}}
-    for name in arguments.kinds or KINDS:
-        report = accuracy["kinds"][name] = make(name, KINDS[name], out)
-        size = (out / f"{name}.safetensors").stat().st_size
-        worst = max(report["float32"].values())
-        hardest = min(report["wrong"], key=report["wrong"].get)
-        shown = f"float32 within {worst:.1e}, hardest to tell: {hardest}, {report['wrong'][hardest]:.1e}"
-        print(f"{name:24} {size:7} bytes, {shown}", flush=True)
-    if arguments.kinds:
-        return
-    write_json(out / "accuracy.json", accuracy)
+def write_torchvision_names(out):
     names = {"torchvision": torchvision.__version__, "networks": []}
     for kind in NAMED.values():
         overrides = dict(depths=kind.depths, dims=kind.dims, classes=CLASSES)
@@ -340,4 +296,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if out := write_networks(FOLDER, KINDS, make):
+        write_torchvision_names(out)

@@ -7,19 +7,13 @@ and how far networks are that are wrong in one thing.
 The kind training is of the training mode: logits of one forward pass, and the running statistics behind it.
 """
 
-import argparse
 import copy
 import dataclasses
-import json
-import pathlib
-import platform
 
-import numpy
 import timm
 import torch
 from formula import fill, formula_input
-from golden_file import rounded, write_json, write_safetensors
-from networks import SEED, is_told_apart, relative_l2
+from network_golden import SEED, write_network, write_networks
 from timm.models.resnet import Bottleneck
 
 
@@ -155,7 +149,7 @@ def mutations(kind, model):
     return changes
 
 
-def make(name, kind, out):
+def make(name, kind, path):
     shape = (kind.batch, 3, *kind.size)
     x = torch.from_numpy(formula_input("input", shape, SEED))
     model = build(kind)
@@ -164,52 +158,17 @@ def make(name, kind, out):
         found = run(model, x)
         return {key: found[key] for key in kind.outputs or found}
 
+    def wrong():
+        for change_name, change in mutations(kind, model).items():
+            mutant = copy.deepcopy(model).double()
+            change(mutant)
+            yield change_name, outputs_of(mutant, x.double())
+
     exact = outputs_of(copy.deepcopy(model).double(), x.double())
-    report = {"float32": {}, "wrong": {}}
-    for key, value in outputs_of(copy.deepcopy(model), x).items():
-        report["float32"][key] = rounded(relative_l2(value, exact[key]))
-    for change_name, change in mutations(kind, model).items():
-        mutant = copy.deepcopy(model).double()
-        change(mutant)
-        wrong = outputs_of(mutant, x.double())
-        common = [key for key in exact if key in wrong]
-        if not any(is_told_apart(wrong[key], exact[key]) for key in common):
-            raise SystemExit(f"{name}: with {change_name} every output stays within the tests' bounds")
-        report["wrong"][change_name] = rounded(max(relative_l2(wrong[key], exact[key]) for key in common))
-
-    write_safetensors(
-        out / f"{name}.safetensors",
-        {key: value.astype(numpy.float32) for key, value in exact.items()},
-        {
-            "architecture": kind.architecture,
-            "overrides": json.dumps(kind.overrides, sort_keys=True),
-            "seed": str(SEED),
-            "input_shape": json.dumps(shape),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-        },
-    )
-    return report
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Write tests/goldens/resnets/.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/goldens"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-
-    out = arguments.out / "resnets"
-    accuracy = {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version(), "kinds": {}}
-    for name, kind in KINDS.items():
-        report = accuracy["kinds"][name] = make(name, kind, out)
-        size = (out / f"{name}.safetensors").stat().st_size
-        worst = max(report["float32"].values())
-        hardest = min(report["wrong"], key=report["wrong"].get)
-        shown = f"float32 within {worst:.1e}, hardest to tell: {hardest}, {report['wrong'][hardest]:.1e}"
-        print(f"{name:24} {size:7} bytes, {shown}", flush=True)
-    write_json(out / "accuracy.json", accuracy)
+    # In training mode a run changes the module.
+    single = outputs_of(copy.deepcopy(model), x)
+    return write_network(path, kind.architecture, kind.overrides, shape, exact, single, wrong())
 
 
 if __name__ == "__main__":
-    main()
+    write_networks("resnets", KINDS, make)

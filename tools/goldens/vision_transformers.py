@@ -9,19 +9,17 @@ positions of its own. Ours has the table of the whole window and sees its middle
 filled with. A ViT resizes its position embeddings as timm does with dynamic_img_size.
 """
 
-import argparse
 import copy
 import json
-import pathlib
-import platform
 
 import numpy
 import timm
 import torch
 import torchvision
 from formula import BIAS, EMBEDDING, NORM_WEIGHT, WEIGHT, formula_input, formula_tensor, role_of
-from golden_file import rounded, write_json, write_safetensors
-from networks import MAX_RELATIVE_L2, SEED, Kind, is_told_apart, relative_l2
+from golden_file import write_safetensors
+from network_golden import SEED, write_network, write_networks
+from networks import Kind
 from timm.models import vision_transformer
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.swin_transformer import PatchMerging, SwinTransformer, SwinTransformerBlock
@@ -236,7 +234,7 @@ def mutations(model, kind):
     return changes
 
 
-def make(name, kind, out):
+def make(name, kind, path):
     shape = (kind.batch, 3, *kind.size)
     x = torch.from_numpy(formula_input("input", shape, SEED))
     model = fill(build(kind), window=12 if "window12" in kind.architecture else 7)
@@ -245,30 +243,14 @@ def make(name, kind, out):
         found = run(model, x)
         return {key: found[key] for key in kind.outputs or found}
 
-    exact = outputs_of(copy.deepcopy(model).double(), x.double())
-    single = outputs_of(model, x)
-    report = {"float32": {key: rounded(relative_l2(single[key], exact[key])) for key in exact}, "wrong": {}}
-    for change_name, change in mutations(model, kind).items():
-        mutant = copy.deepcopy(model).double()
-        change(mutant)
-        wrong = outputs_of(mutant, x.double())
-        if not any(is_told_apart(wrong[key], exact[key]) for key in exact):
-            raise SystemExit(f"{name}: with {change_name} every output stays within the tests' bounds")
-        report["wrong"][change_name] = rounded(max(relative_l2(wrong[key], exact[key]) for key in exact))
+    def wrong():
+        for change_name, change in mutations(model, kind).items():
+            mutant = copy.deepcopy(model).double()
+            change(mutant)
+            yield change_name, outputs_of(mutant, x.double())
 
-    write_safetensors(
-        out / f"{name}.safetensors",
-        {key: value.astype(numpy.float32) for key, value in exact.items()},
-        {
-            "architecture": kind.architecture,
-            "overrides": json.dumps(kind.overrides, sort_keys=True),
-            "seed": str(SEED),
-            "input_shape": json.dumps(shape),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-        },
-    )
-    return report
+    exact = outputs_of(copy.deepcopy(model).double(), x.double())
+    return write_network(path, kind.architecture, kind.overrides, shape, exact, outputs_of(model, x), wrong())
 
 
 def build_torchvision(architecture):
@@ -322,29 +304,7 @@ def make_torchvision(architecture, out):
     write_safetensors(path, {"logits": logits.numpy().astype(numpy.float32)}, metadata)
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Write tests/goldens/vision_transformers/.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/goldens"))
-    parser.add_argument("kinds", nargs="*", help="only these, without accuracy.json")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-
-    out = arguments.out / "vision_transformers"
-    accuracy = {"torch": torch.__version__, "timm": timm.__version__, "python": platform.python_version(), "kinds": {}}
-    for name in arguments.kinds or KINDS:
-        report = accuracy["kinds"][name] = make(name, KINDS[name], out)
-        size = (out / f"{name}.safetensors").stat().st_size
-        worst = max(report["float32"].values())
-        assert worst < MAX_RELATIVE_L2
-        hardest = min(report["wrong"], key=report["wrong"].get)
-        shown = f"float32 within {worst:.1e}, hardest to tell: {hardest}, {report['wrong'][hardest]:.1e}"
-        print(f"{name:32} {size:7} bytes, {shown}", flush=True)
-    if not arguments.kinds:
+if __name__ == "__main__":
+    if out := write_networks("vision_transformers", KINDS, make):
         make_torchvision("vit_tiny_patch16_224", out)
         make_torchvision("swin_tiny_patch4_window7_224", out)
-        write_json(out / "accuracy.json", accuracy)
-
-
-if __name__ == "__main__":
-    main()
