@@ -12,7 +12,7 @@ fi
 
 # Names of the functions on standard input (objdump -dr, AT&T syntax) that use what x86-64's baseline does not have,
 # outside those namespaces, and of initialisations that call what is inside. VEX and EVEX begin with v (verr, verw and
-# vm* are others); then there are mask registers, the scalar extensions that come with AVX2 in Highway's targets, and
+# vm* are others); then there are mask registers, AMX's tiles, the scalar extensions that come with AVX2 in Highway's targets, and
 # SSE3 to SSE4.2.
 strays() {
   awk '
@@ -20,6 +20,7 @@ strays() {
       vex = "^v"
       not_vex = "^(verr|verw|vm(call|launch|resume|xo|clear|ptrld|ptrst|read|write|func|run|load|save|mcall))"
       mask = "^k(add|and|mov|not|or|shift|test|unpck|xnor|xor)"
+      tiles = "^((ld|st)tilecfg|tile(loadd|stored|zero|release)|tdp)"
       scalar = "^(andn|bextr|blsi|blsr|blsmsk|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt|popcnt|movbe|adcx|adox|crc32)[bwlq]?$"
       sse = "^(pshufb|palignr|pabs[bwd]|psign[bwd]|phadd|phsub|pmulhrsw|pmaddubsw|pmulld|pmuldq|pmin(sb|sd|uw|ud)|" \
             "pmax(sb|sd|uw|ud)|pblend|blend|ptest|pmov[sz]x|pextr[bdq]|pinsr[bdq]|insertps|extractps|round[ps][sd]|" \
@@ -31,7 +32,7 @@ strays() {
       inside = /N_AVX[0-9]/ && !initialises
       next
     }
-    (!inside && (($2 ~ vex && $2 !~ not_vex) || $2 ~ mask || $2 ~ scalar || $2 ~ sse)) ||
+    (!inside && (($2 ~ vex && $2 !~ not_vex) || $2 ~ mask || $2 ~ tiles || $2 ~ scalar || $2 ~ sse)) ||
     (initialises && /R_X86_64_PLT32|call/ && /N_AVX[0-9]/) {
       if (name != last) print name
       last = name
@@ -53,12 +54,15 @@ inline __attribute__((noinline)) unsigned baseline(unsigned a, unsigned b) { ret
 #endif
 inline __attribute__((noinline)) __m256 stray_vector(__m256 a) { return _mm256_fmadd_ps(a, a, a); }
 inline __attribute__((noinline)) unsigned stray_scalar(unsigned a, unsigned b) { return a << b; }
+#define TILES __attribute__((noinline, target("amx-tile")))
+inline TILES void stray_tiles(const void* shapes) { asm volatile("ldtilecfg (%0)" : : "r"(shapes)); }
 template <class T> __attribute__((noinline)) T stray_template(T a) { return a + __builtin_popcount(a); }
 namespace N_AVX2 {
 extern float seed;
 float lanes[8];
 struct Fill { Fill() { _mm256_storeu_ps(lanes, _mm256_set1_ps(seed)); } } stray_initialisation;
 void own(float* a) { _mm256_storeu_ps(a, stray_vector(_mm256_loadu_ps(a))); }
+TILES void own_tiles(const void* shapes) { asm volatile("ldtilecfg (%0)" : : "r"(shapes)); stray_tiles(shapes); }
 unsigned own_scalar(unsigned a, unsigned b) { return (a >> b) + stray_scalar(a, b) + stray_template(a); }
 }
 #ifdef __clang__
@@ -70,10 +74,10 @@ unsigned other(unsigned a) { return baseline(a, a); }
 END
 "${CXX:-c++}" -O2 -c "$probe/probe.cc" -o "$probe/probe.o"
 disassemble "$probe/probe.o" | strays >"$probe/found"
-for name in stray_vector stray_scalar stray_template _GLOBAL__sub_I; do
+for name in stray_vector stray_scalar stray_tiles stray_template _GLOBAL__sub_I; do
   grep -q "$name" "$probe/found" || { echo "the check itself is broken: it does not find $name"; exit 1; }
 done
-[[ $(wc -l <"$probe/found") -eq 4 ]] || { echo "the check itself is broken: it finds"; cat "$probe/found"; exit 1; }
+[[ $(wc -l <"$probe/found") -eq 5 ]] || { echo "the check itself is broken: it finds"; cat "$probe/found"; exit 1; }
 
 disassemble "$library" >"$probe/code"
 # grep fails when it counts none; the next line says so.
