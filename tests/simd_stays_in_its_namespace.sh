@@ -12,7 +12,7 @@ fi
 
 # Names of the functions on standard input (objdump -dr, AT&T syntax) that use what x86-64's baseline does not have,
 # outside those namespaces, and of initialisations that call what is inside. VEX and EVEX begin with v (verr, verw and
-# vm* are others); then there are mask registers, AMX's tiles, the scalar extensions that come with AVX2 in Highway's targets, and
+# vm* are others); then there are mask registers, tiles, the scalar extensions that come with AVX2 in Highway's targets, and
 # SSE3 to SSE4.2.
 strays() {
   awk '
