@@ -1,1 +1,3 @@
 convnext_test(detection_test detection_test.cc golden.cc LIBRARIES convnext_detect)
+convnext_test(detector_model_test detector_model_test.cc)
+convnext_test(detector_files_test detector_files_test.cc)
