@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
+#include "apps/detector_info.h"
 #include "apps/options.h"
 #include "apps/terminal.h"
 #include "model/checkpoint.h"
@@ -22,7 +23,7 @@ using Json = nlohmann::ordered_json;
 struct InfoOptions {
   std::string name;
   std::string architecture;
-  std::optional<int> resolution;
+  std::optional<InputSize> input;
   NetworkOptions network;
   bool json = false;
 };
@@ -45,7 +46,11 @@ struct Subject : NetworkSource {
 
 Subject subject_of(const InfoOptions& options) {
   Subject subject{read_network(options.name, options.architecture, options.network), {}, {}};
-  subject.resolution = options.resolution.value_or(subject.card.preprocessing.resolution);
+  if (options.input && !options.input->is_square()) {
+    throw UsageError(fmt::format("--resolution: the input of {} is a square; WIDTHxHEIGHT goes with a detector",
+                                 subject.entry->name));
+  }
+  subject.resolution = options.input ? options.input->width : subject.card.preprocessing.resolution;
   subject.cost = count_cost(subject.card.network, subject.resolution, subject.resolution);
   return subject;
 }
@@ -204,7 +209,38 @@ void print_subject(const Subject& subject) {
   print("\n" + weights.text());
 }
 
+// What a detector's name stands for; nothing for other names.
+std::optional<DetectorEntry> detector_of(const InfoOptions& options) {
+  std::optional<DetectorEntry> entry = find_detector(options.name);
+  if (!entry) return std::nullopt;
+  if (!options.architecture.empty()) {
+    throw UsageError(fmt::format("'{}' is the name of a detector, and --architecture goes with a file", options.name));
+  }
+  NetworkOverrides overrides = options.network.overrides();
+  if (overrides.classes) entry->config.classes = *overrides.classes;
+  overrides.classes.reset();
+  if (!overrides.empty()) {
+    throw UsageError(fmt::format("'{}' is a detector, whose backbone is the registered one: only --classes changes it",
+                                 options.name));
+  }
+  try {
+    validate(entry->config);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return entry;
+}
+
 ExitCode info(const InfoOptions& options) {
+  if (const std::optional<DetectorEntry> detector = detector_of(options)) {
+    const InputSize input = options.input.value_or(kCountedDetectorInput);
+    if (options.json) {
+      print_document(detector_info(*detector, input));
+    } else {
+      print_detector_info(*detector, input);
+    }
+    return kDone;
+  }
   const Subject subject = subject_of(options);
   if (options.json) {
     print_document(to_json(subject));
@@ -221,10 +257,12 @@ void add_info(CLI::App& program, Command& chosen) {
   CLI::App* command = program.add_subcommand("info", "Say what a network or a model file is and what it costs");
   command->add_option("MODEL", options->name, "A registered name, or a model file")->required();
   add_architecture_option(*command, options->architecture);
-  add_resolution_option(*command, options->resolution);
+  add_input_size_option(*command, options->input);
   add_network_options(*command, options->network);
   add_json_option(*command, options->json);
-  command->footer("Example: convnext info convnext_tiny --resolution 384");
+  command->footer(
+      "Examples: convnext info convnext_tiny --resolution 384\n"
+      "          convnext info mask_rcnn_convnext_tiny --resolution 1280x800");
   command->callback([&chosen, options] { chosen = [options] { return info(*options); }; });
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "apps/commands.h"
+#include "apps/detector_info.h"
 #include "apps/options.h"
 #include "apps/terminal.h"
 #include "model/card.h"
@@ -32,8 +33,13 @@ bool matches(const std::string& name, const std::string& filter) {
   return name.find(filter) != std::string::npos;
 }
 
+constexpr std::string_view kDetectors = "detector";  // which are no family of networks, but listed beside them
+
+bool is_listed(const ListOptions& options, const std::string& name, std::string_view family) {
+  return matches(name, options.filter) && (options.family.empty() || options.family == family);
+}
 bool is_listed(const ListOptions& options, const std::string& name, Family family) {
-  return matches(name, options.filter) && (options.family.empty() || options.family == name_of(family));
+  return is_listed(options, name, name_of(family));
 }
 
 // For the end of an error: "'tiny' in the family swin".
@@ -44,12 +50,14 @@ std::string wanted(const ListOptions& options) {
 
 // Why that is no family; empty when it is one. Asked only when the option is given: the registry is not for nothing.
 std::string family_problem(const std::string& family) {
+  if (family == kDetectors) return {};
   std::vector<std::string_view> names;
   for (const RegistryEntry& entry : registry()) {
     const std::string_view name = name_of(entry.family);
     if (name == family) return {};
     if (std::ranges::find(names, name) == names.end()) names.push_back(name);
   }
+  names.push_back(kDetectors);
   return fmt::format("there is no family '{}': {}", family, fmt::join(names, ", "));
 }
 
@@ -202,6 +210,13 @@ ExitCode list(const ListOptions& options) {
     rows.push_back(std::move(row));
     table.add({entry.name, format_count(cost.params), fmt::format("{:.3f}", cost.gmac), fmt::format("{}", side),
                entry.top1 ? fmt::format("{:.2f}", *entry.top1) : "", entry.published_weights});
+  }
+  for (const DetectorEntry& entry : detectors()) {
+    if (!is_listed(options, entry.name, kDetectors)) continue;
+    nlohmann::ordered_json row = detector_row(entry);
+    table.add({entry.name, format_count(row["params"]), fmt::format("{:.1f}", row["gmac"].get<double>()),
+               fmt::format("{}x{}", kCountedDetectorInput.width, kCountedDetectorInput.height), "", ""});
+    rows.push_back(std::move(row));
   }
   if (options.json) {
     print_document(rows);

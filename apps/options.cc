@@ -90,6 +90,23 @@ std::string pixel_count_problem(const std::string& text) {
   return fmt::format("'{}' is no number of pixels: a whole number above 0", text);
 }
 
+// Throws Error with what is expected.
+InputSize input_size_from(const std::string& text) {
+  const auto side = [&text](std::string_view digits) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size() || value < 1 || value > kMaxResolution) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("'{}': expected a side of 1 to {} pixels, or WIDTHxHEIGHT", text, kMaxResolution));
+    }
+    return value;
+  };
+  const std::size_t cross = text.find('x');
+  if (cross == std::string::npos) return {.width = side(text), .height = side(text)};
+  const std::string_view whole = text;
+  return {.width = side(whole.substr(0, cross)), .height = side(whole.substr(cross + 1))};
+}
+
 }  // namespace
 
 fs::path program_folder() {
@@ -166,6 +183,15 @@ void add_resolution_option(CLI::App& command, std::optional<int>& resolution) {
   command.add_option("--resolution", resolution, "Side of the square input, pixels")
       ->check(CLI::Range(1, kMaxResolution))
       ->type_name("N");
+}
+
+void add_input_size_option(CLI::App& command, std::optional<InputSize>& size) {
+  command
+      .add_option_function<std::string>(
+          "--resolution", [&size](const std::string& text) { size = input_size_from(text); },
+          "Pixels of the input: a side, or WIDTHxHEIGHT")
+      ->check(problem_of(input_size_from))
+      ->type_name("N|WxH");
 }
 
 NetworkOverrides NetworkOptions::overrides() const {

@@ -85,6 +85,17 @@ void add_network_options(CLI::App& command, NetworkOptions& options);
 // --resolution, in the range that a card may hold.
 void add_resolution_option(CLI::App& command, std::optional<int>& resolution);
 
+// Pixels of an input that need not be square.
+struct InputSize {
+  int width = 0;
+  int height = 0;
+
+  bool is_square() const { return width == height; }
+  bool operator==(const InputSize&) const = default;
+};
+// --resolution as "224" or "1280x800", width first.
+void add_input_size_option(CLI::App& command, std::optional<InputSize>& size);
+
 // --resolution --crop-fraction --crop-mode --pipeline --interpolation --mean --std: what a card says of pictures, said
 // otherwise.
 struct PreprocessingOptions {

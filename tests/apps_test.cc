@@ -122,10 +122,31 @@ TEST_F(Apps, WrongUsageIsExitCodeTwo) {
 
 // list and info.
 
+TEST_F(Apps, InfoCountsADetectorAsPapersDo) {
+  const json info = run_json({"info", "mask_rcnn_convnext_tiny", "--resolution", "1280x800"});
+  EXPECT_NEAR(info["gmac"].get<double>(), 261.9, 0.05);
+  EXPECT_NEAR(info["params"].get<double>() / 1e6, 48.10, 0.005);
+  EXPECT_EQ(info["width"], 1280);
+  EXPECT_EQ(info["height"], 800);
+  EXPECT_EQ(info["backbone"], "convnext_tiny");
+  EXPECT_EQ(info["parts"].size(), 5u);
+  EXPECT_EQ(info["detector"]["box_head"], "linears");
+  EXPECT_EQ(run_json({"info", "mask_rcnn_convnext_tiny"}), info);
+  EXPECT_THAT(run({"info", "cascade_mask_rcnn_convnext_tiny"}).out, AllOf(HasSubstr("740."), HasSubstr("50.4")));
+
+  const json other = run_json({"info", "mask_rcnn_convnext_tiny", "--resolution", "640x480", "--classes", "6"});
+  EXPECT_LT(other["gmac"], 200);
+  EXPECT_EQ(other["params"].get<std::int64_t>(), info["params"].get<std::int64_t>() - 74 * (5 * 1025 + 257));
+  expect_failure({"info", "mask_rcnn_convnext_tiny", "--classes", "0"}, 2, {"classes", "0"});
+  expect_failure({"info", "mask_rcnn_convnext_tiny", "--depths", "1,1,1,1"}, 2, {"--classes"});
+  expect_failure({"info", "mask_rcnn_convnext_tiny", "--resolution", "1280x"}, 2, {"1280x", "WIDTHxHEIGHT"});
+  expect_failure({"info", "convnext_tiny", "--resolution", "1280x800"}, 2, {"square"});
+}
+
 TEST_F(Apps, ListGivesEveryNetworkAndFilters) {
   const json all = run_json({"list"});
   ASSERT_TRUE(all.is_array());
-  EXPECT_EQ(all.size(), registry().size());
+  EXPECT_EQ(all.size(), registry().size() + detectors().size());
   EXPECT_EQ(all[0]["name"], registry()[0].name);
   for (const char* field : {"family", "params", "gmac", "resolution", "classes"}) EXPECT_TRUE(all[0].contains(field));
 
@@ -145,6 +166,9 @@ TEST_F(Apps, ListGivesEveryNetworkAndFilters) {
     listed += rows.size();
   }
   EXPECT_EQ(listed, registry().size());
+  const json some = run_json({"list", "cascade", "--family", "detector"});
+  EXPECT_EQ(some.size(), 9u);
+  for (const json& row : some) EXPECT_GT(row["gmac"], 700) << row["name"];
   EXPECT_EQ(run_json({"list", "tiny", "--family", "swin"}).size(), 1u);
   EXPECT_THAT(run({"list", "atto", "--family", "swin"}).err, HasSubstr("family swin"));
   expect_failure({"list", "--family", "mlp"}, 2, {"mlp", "vision_transformer"});

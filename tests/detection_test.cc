@@ -115,7 +115,7 @@ class RoiAlign : public DetectionGolden, public testing::WithParamInterface<Alig
   }
 
   RoiAlignOptions options_;
-  std::vector<Region> regions_;
+  std::vector<RegionOfInterest> regions_;
   MapBatch size_;
 };
 
@@ -158,7 +158,7 @@ TEST(RoiAlignGradient, IsTheTransposeForAllSizes) {
   for (const int channels : {1, 3, 63, 64, 65, 130}) {
     for (const int bins : {1, 2, 7, 14}) {
       const MapBatch size{.pictures = 1, .height = 9, .width = 13, .channels = channels};
-      std::vector<Region> regions;
+      std::vector<RegionOfInterest> regions;
       for (int i = 0; i < 6; ++i) {
         const auto place = [&key](float range) { return unit_float(mix(++key)) * range; };
         const float x = place(60) - 10, y = place(50) - 10;
@@ -207,8 +207,9 @@ TEST(MaskPasting, OfABoxWithoutAreaIsEmpty) {
 }
 
 TEST_F(DetectionGolden, AnchorsAreThoseOfTheFormula) {
+  constexpr double kRatios[] = {0.5, 1.0, 2.0};
   for (const int stride : {4, 64}) {
-    EXPECT_EQ(anchors_of_level(3, 5, stride), boxes("anchors." + std::to_string(stride))) << stride;
+    EXPECT_EQ(anchors_of_level(3, 5, stride, 8, kRatios), boxes("anchors." + std::to_string(stride))) << stride;
   }
 }
 

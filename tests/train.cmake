@@ -48,3 +48,5 @@ add_dependencies(roadmap_program_test convnext_train_program)
 convnext_test(compare_program_test compare_program_test.cc LABELS heavy)
 target_compile_definitions(compare_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
 add_dependencies(compare_program_test convnext_program convnext_train_program)
+
+convnext_test(detector_test detector_test.cc golden.cc LIBRARIES convnext_detector LABELS heavy)

@@ -70,7 +70,7 @@ struct RegionTaps {
   AxisTaps rows, columns;
 
   // False when the region has no point.
-  bool find(const Region& region, const MapBatch& size, const RoiAlignOptions& options) {
+  bool find(const RegionOfInterest& region, const MapBatch& size, const RoiAlignOptions& options) {
     // Half a pixel back: places count from the middle of a pixel, boxes from its edge.
     const auto on_map = [&options](float at) { return at * options.scale - 0.5f; };
     const Box& box = region.box;
@@ -89,14 +89,14 @@ std::ptrdiff_t map_offset(const MapBatch& size, int picture, int row, int column
 
 }  // namespace
 
-void roi_align(const float* map, const MapBatch& size, std::span<const Region> regions, const RoiAlignOptions& options,
-               float* out) {
+void roi_align(const float* map, const MapBatch& size, std::span<const RegionOfInterest> regions,
+               const RoiAlignOptions& options, float* out) {
   const int bins = options.bins;
   const std::ptrdiff_t region_values = static_cast<std::ptrdiff_t>(bins) * bins * size.channels;
   RegionTaps taps;
   float* bin = out;
   std::fill(out, out + static_cast<std::ptrdiff_t>(regions.size()) * region_values, 0.0f);
-  for (const Region& region : regions) {
+  for (const RegionOfInterest& region : regions) {
     if (!taps.find(region, size, options)) {
       bin += region_values;
       continue;
@@ -115,14 +115,14 @@ void roi_align(const float* map, const MapBatch& size, std::span<const Region> r
   }
 }
 
-void roi_align_gradient(const float* out_gradient, const MapBatch& size, std::span<const Region> regions,
+void roi_align_gradient(const float* out_gradient, const MapBatch& size, std::span<const RegionOfInterest> regions,
                         const RoiAlignOptions& options, int first_channel, int last_channel, float* map_gradient) {
   const int bins = options.bins;
   const int count = last_channel - first_channel;
   const std::ptrdiff_t region_values = static_cast<std::ptrdiff_t>(bins) * bins * size.channels;
   RegionTaps taps;
   for (std::size_t index = 0; index < regions.size(); ++index) {
-    const Region& region = regions[index];
+    const RegionOfInterest& region = regions[index];
     if (!taps.find(region, size, options)) continue;
     const float* bin = out_gradient + static_cast<std::ptrdiff_t>(index) * region_values + first_channel;
     for (int y = 0; y < bins; ++y) {

@@ -14,7 +14,7 @@
 
 namespace convnext {
 
-struct Region {
+struct RegionOfInterest {
   int picture = 0;  // of the batch
   Box box;          // in pixels of the network's input
 };
@@ -31,12 +31,12 @@ struct RoiAlignOptions {
 
 // out (regions, bins, bins, channels). Boxes may lie anywhere; one without area gives zeros, and so does one that is
 // not finite. Every region's picture must be in the batch. Threads can share out the regions.
-void roi_align(const float* map, const MapBatch& size, std::span<const Region> regions, const RoiAlignOptions& options,
-               float* out);
+void roi_align(const float* map, const MapBatch& size, std::span<const RegionOfInterest> regions,
+               const RoiAlignOptions& options, float* out);
 
 // Adds to map_gradient what out_gradient, of the shape of roi_align()'s out, makes of it, for the channels in [first,
 // last) alone. Regions overlap, so that threads have to share out the channels.
-void roi_align_gradient(const float* out_gradient, const MapBatch& size, std::span<const Region> regions,
+void roi_align_gradient(const float* out_gradient, const MapBatch& size, std::span<const RegionOfInterest> regions,
                         const RoiAlignOptions& options, int first_channel, int last_channel, float* map_gradient);
 
 }  // namespace convnext

@@ -46,6 +46,7 @@ Operation operation_of(const LayerSpec& layer, Operation before) {
       return Operation::kNorm;
     case LayerKind::kGrn:
       return Operation::kGrn;
+    case LayerKind::kTransposedConvolution:
     case LayerKind::kActivation:
     case LayerKind::kLayerScale:
     case LayerKind::kAdd:

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "convnext/error.h"
+#include "model/detector_registry.h"
 #include "model/registry.h"
 
 namespace convnext {
@@ -74,6 +75,15 @@ template <>
 struct Kinds<EfficientNetBlock> {
   static constexpr std::array all = {EfficientNetBlock::kConvolution, EfficientNetBlock::kFusedInverted,
                                      EfficientNetBlock::kDepthwiseSeparable, EfficientNetBlock::kInverted};
+};
+
+template <>
+struct Kinds<DetectorConfig::BoxHead> {
+  static constexpr std::array all = {DetectorConfig::BoxHead::kLinears, DetectorConfig::BoxHead::kConvolutions};
+};
+template <>
+struct Kinds<DetectorConfig::BoxLoss> {
+  static constexpr std::array all = {DetectorConfig::BoxLoss::kDeltas, DetectorConfig::BoxLoss::kGiou};
 };
 
 // Reads members of one object and refuses what it does not know, so that a misspelt key is never silently ignored.
@@ -175,24 +185,34 @@ class Reader {
   std::vector<std::string> known_;
 };
 
+template <typename Config>
+Json fields_to_json(const Config& config) {
+  Json json = Json::object();
+  Config::visit_fields(config, [&json](const char* key, const auto& value) { json[key] = to_json_value(value); });
+  return json;
+}
+
 Json to_json(const NetworkConfig& network) {
-  return std::visit(
-      []<typename Config>(const Config& config) {
-        Json json = Json::object();
-        Config::visit_fields(config, [&json](const char* key, const auto& value) { json[key] = to_json_value(value); });
-        return json;
-      },
-      network);
+  return std::visit([](const auto& config) { return fields_to_json(config); }, network);
+}
+
+Json difference(Json json, const Json& base) {
+  for (const auto& [key, value] : base.items()) {
+    if (json.contains(key) && json[key] == value) json.erase(key);
+  }
+  return json;
 }
 
 // What differs from `base`.
 Json to_json(const NetworkConfig& network, const NetworkConfig& base) {
-  Json json = to_json(network);
-  const Json unchanged = to_json(base);
-  for (const auto& [key, value] : unchanged.items()) {
-    if (json.contains(key) && json[key] == value) json.erase(key);
-  }
-  return json;
+  return difference(to_json(network), to_json(base));
+}
+
+template <typename Config>
+void read_fields(const Json& json, const std::string& where, Config& config) {
+  Reader fields(json, where);
+  Config::visit_fields(config, [&fields](const char* key, auto& value) { fields.optional(key, value); });
+  fields.refuse_unknown();
 }
 
 Json to_json(const Preprocessing& preprocessing) {
@@ -250,6 +270,14 @@ Json parse(std::string_view text, std::string_view source) {
   } catch (const Json::exception&) {
     throw Error(ErrorCode::kDamaged, fmt::format("the card of '{}' holds a number that is out of range", source));
   }
+}
+
+DetectorEntry registered_detector(std::string_view name, const std::string& where) {
+  std::optional<DetectorEntry> entry = find_detector(name);
+  if (!entry) {
+    throw Error(ErrorCode::kDamaged, fmt::format("{}: no detector is called '{}'", where, name.substr(0, 80)));
+  }
+  return std::move(*entry);
 }
 
 }  // namespace
@@ -326,6 +354,8 @@ std::vector<NetworkDifference> network_differences(const NetworkConfig& network,
   return differences;
 }
 
+std::string detector_to_json(const DetectorConfig& detector) { return fields_to_json(detector).dump(); }
+
 std::string card_value_text(std::string_view json) {
   const Json value = Json::parse(json);
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
@@ -343,17 +373,15 @@ Card card_from_json(std::string_view text, std::string_view source) {
   Card card;
   Reader reader(json, where);
   reader.required("architecture", card.architecture);
+  if (find_detector(card.architecture)) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("'{}' is a detector ({}), and a classifier is wanted here", source, card.architecture));
+  }
   const RegistryEntry& entry = architecture(card.architecture);
   card.network = entry.network;
   card.preprocessing = entry.preprocessing;
   if (const Json* network = reader.member("network")) {
-    std::visit(
-        [&]<typename Config>(Config& config) {
-          Reader fields(*network, reader.where("network"));
-          Config::visit_fields(config, [&fields](const char* key, auto& value) { fields.optional(key, value); });
-          fields.refuse_unknown();
-        },
-        card.network);
+    std::visit([&](auto& config) { read_fields(*network, reader.where("network"), config); }, card.network);
     validate(card.network);
   }
   if (const Json* preprocessing = reader.member("preprocessing")) {
@@ -368,6 +396,65 @@ Card card_from_json(std::string_view text, std::string_view source) {
 
   check_label_count(card.labels, class_count(card.network), where);
   return card;
+}
+
+std::string detector_card_to_json(const DetectorCard& card) {
+  const DetectorConfig registered = registered_detector(card.architecture, "the card").config;
+  Json json;
+  json["architecture"] = card.architecture;
+  json["detector"] = difference(fields_to_json(card.detector), fields_to_json(registered));
+  json["backbone"] = to_json(card.detector.backbone, registered.backbone);
+  json["mean"] = card.mean;
+  json["std"] = card.std;
+  json["short_side"] = card.short_side;
+  json["long_side"] = card.long_side;
+  json["labels"] = card.labels;
+  json["precision"] = card.precision;
+  json["license"] = card.license;
+  if (!card.training.empty()) json["training"] = parse(card.training, "training");
+  return json.dump(1, ' ', false, Json::error_handler_t::replace);
+}
+
+DetectorCard detector_card_from_json(std::string_view text, std::string_view source) {
+  const Json json = parse(text, source);
+  const std::string where = fmt::format("the card of '{}'", source);
+  DetectorCard card;
+  Reader reader(json, where);
+  reader.required("architecture", card.architecture);
+  card.detector = registered_detector(card.architecture, where).config;
+  if (const Json* detector = reader.member("detector")) {
+    read_fields(*detector, reader.where("detector"), card.detector);
+  }
+  if (const Json* backbone = reader.member("backbone")) {
+    std::visit([&](auto& config) { read_fields(*backbone, reader.where("backbone"), config); }, card.detector.backbone);
+  }
+  validate(card.detector);
+  reader.required("mean", card.mean);
+  reader.required("std", card.std);
+  reader.required("short_side", card.short_side);
+  reader.required("long_side", card.long_side);
+  reader.optional("labels", card.labels);
+  reader.optional("precision", card.precision);
+  reader.optional("license", card.license);
+  if (const Json* training = reader.member("training")) card.training = training->dump();
+  reader.refuse_unknown();
+  Preprocessing pixels;
+  pixels.mean = card.mean;
+  pixels.std = card.std;
+  pixels.resolution = card.long_side;
+  validate(pixels, where);
+  if (card.short_side < 1 || card.short_side > card.long_side) {
+    throw Error(ErrorCode::kDamaged, fmt::format("{}: short_side is {}, expected 1 to long_side, {}", where,
+                                                 card.short_side, card.long_side));
+  }
+  check_label_count(card.labels, card.detector.classes, where);
+  return card;
+}
+
+bool is_detector_card(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("architecture") || !json["architecture"].is_string()) return false;
+  return find_detector(json["architecture"].get<std::string>()).has_value();
 }
 
 }  // namespace convnext

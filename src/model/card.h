@@ -2,6 +2,7 @@
 // file, so that a file alone is a whole model.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "convnext/image.h"
 #include "model/config.h"
+#include "model/detector.h"
 
 namespace convnext {
 
@@ -37,11 +39,31 @@ struct Card {
   std::optional<CheckVector> check;
 };
 
+// Of a detector. The size is that of a picture for the network: as large as both sides allow, its proportions kept.
+struct DetectorCard {
+  std::string architecture;                          // a registered detector's name
+  DetectorConfig detector;                           // the registered one with its overrides in place
+  std::array<float, 3> mean = Preprocessing().mean;  // of pixels in [0, 1]; ImageNet's
+  std::array<float, 3> std = Preprocessing().std;
+  int short_side = 800;  // pixels at most
+  int long_side = 1333;
+  std::vector<std::string> labels;  // one a class; empty when not known
+  std::string precision = "fp32";   // of the stored weights
+  std::string license;
+  std::string training;  // JSON object as text
+};
+
 // The card as JSON: of the network only what differs from the registered one is written.
 std::string card_to_json(const Card& card);
 
 // Throws Error (kDamaged, or kMismatch where values contradict each other) with the place; `source` names the file.
 Card card_from_json(std::string_view json, std::string_view source);
+
+// The same of a detector's: of detector and backbone what differs from the registered ones.
+std::string detector_card_to_json(const DetectorCard& card);
+DetectorCard detector_card_from_json(std::string_view json, std::string_view source);
+// Whether a card is a detector's; false for what is no card.
+bool is_detector_card(std::string_view json);
 
 // Every value by its name in a card.
 std::string network_to_json(const NetworkConfig& network);
@@ -64,6 +86,8 @@ struct NetworkDifference {
 std::vector<NetworkDifference> network_differences(const NetworkConfig& network, const NetworkConfig& other);
 
 std::string preprocessing_to_json(const Preprocessing& preprocessing);
+// All but the backbone.
+std::string detector_to_json(const DetectorConfig& detector);
 
 // A value of those as a person reads it: "3,4,6,3", "bottleneck", "no".
 std::string card_value_text(std::string_view json);

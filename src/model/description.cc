@@ -33,42 +33,6 @@ std::int64_t sum(std::int64_t a, std::int64_t b) {
               fmt::format("an input of {}x{} is too large: {} would be more than can be counted", height, width, what));
 }
 
-std::int64_t parameters(const LayerSpec& layer) {
-  const std::int64_t bias = layer.bias ? layer.out_channels : 0;
-  switch (layer.kind) {
-    case LayerKind::kConvolution:
-      return static_cast<std::int64_t>(layer.out_channels) * (layer.in_channels / layer.groups) * layer.kernel *
-                 layer.kernel +
-             bias;
-    case LayerKind::kLinear:
-      return static_cast<std::int64_t>(layer.out_channels) * layer.in_channels + bias;
-    case LayerKind::kNorm:
-    case LayerKind::kBatchNorm:
-      return layer.out_channels + bias;
-    case LayerKind::kGrn:
-      return 2 * static_cast<std::int64_t>(layer.out_channels);
-    case LayerKind::kLayerScale:
-      return layer.out_channels;
-    case LayerKind::kParameter:
-      return element_count(layer.shape);
-    case LayerKind::kActivation:
-    case LayerKind::kScale:
-    case LayerKind::kAdd:
-    case LayerKind::kPool:
-    case LayerKind::kMaxPool:
-    case LayerKind::kMerge:
-    case LayerKind::kAttention:
-      return 0;
-  }
-  return 0;
-}
-
-std::int64_t products_a_pixel(const LayerSpec& layer) {
-  if (layer.kind != LayerKind::kConvolution && layer.kind != LayerKind::kLinear) return 0;
-  return static_cast<std::int64_t>(layer.out_channels) * (layer.in_channels / layer.groups) * layer.kernel *
-         layer.kernel;
-}
-
 bool slides(const LayerSpec& layer) {
   return layer.kind == LayerKind::kConvolution || layer.kind == LayerKind::kMaxPool;
 }
@@ -108,6 +72,53 @@ double giga(std::int64_t count) { return static_cast<double>(count) / 1e9; }
 
 }  // namespace
 
+std::int64_t parameter_count(const LayerSpec& layer) {
+  const std::int64_t bias = layer.bias ? layer.out_channels : 0;
+  switch (layer.kind) {
+    case LayerKind::kConvolution:
+    case LayerKind::kTransposedConvolution:
+      return static_cast<std::int64_t>(layer.out_channels) * (layer.in_channels / layer.groups) * layer.kernel *
+                 layer.kernel +
+             bias;
+    case LayerKind::kLinear:
+      return static_cast<std::int64_t>(layer.out_channels) * layer.in_channels + bias;
+    case LayerKind::kNorm:
+    case LayerKind::kBatchNorm:
+      return layer.out_channels + bias;
+    case LayerKind::kGrn:
+      return 2 * static_cast<std::int64_t>(layer.out_channels);
+    case LayerKind::kLayerScale:
+      return layer.out_channels;
+    case LayerKind::kParameter:
+      return element_count(layer.shape);
+    case LayerKind::kActivation:
+    case LayerKind::kScale:
+    case LayerKind::kAdd:
+    case LayerKind::kPool:
+    case LayerKind::kMaxPool:
+    case LayerKind::kMerge:
+    case LayerKind::kAttention:
+      return 0;
+  }
+  return 0;
+}
+
+std::int64_t products_of_place(const LayerSpec& layer) {
+  if (layer.kind != LayerKind::kConvolution && layer.kind != LayerKind::kTransposedConvolution &&
+      layer.kind != LayerKind::kLinear) {
+    return 0;
+  }
+  return static_cast<std::int64_t>(layer.out_channels) * (layer.in_channels / layer.groups) * layer.kernel *
+         layer.kernel;
+}
+
+std::int64_t norm_operations(const LayerSpec& layer, std::int64_t elements) {
+  if (layer.kind == LayerKind::kNorm) return product(5, elements);
+  return layer.kind == LayerKind::kBatchNorm ? product(2, elements) : 0;
+}
+
+std::int64_t norm_operations(const LayerCost& cost) { return norm_operations(cost.layer, cost.in_elements); }
+
 std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
   if (height > kMaxSide || width > kMaxSide) throw_too_large(height, width, "its pixels");
   check_input(config, height, width);
@@ -143,8 +154,8 @@ std::vector<LayerCost> layer_costs(const NetworkConfig& config, std::int64_t hei
     cost.height = map.height;
     cost.width = map.width;
     cost.out_elements = product(places, layer.out_channels);
-    cost.params = parameters(layer);
-    cost.multiply_accumulates = product(products_a_pixel(layer), places);
+    cost.params = parameter_count(layer);
+    cost.multiply_accumulates = product(products_of_place(layer), places);
     if (layer.kind == LayerKind::kAttention) {
       cost.attention_multiply_accumulates = product(product(2, pairs_of_tokens(layer, map)), layer.out_channels);
     }
@@ -182,7 +193,7 @@ int embedding_channels(const NetworkConfig& config) {
 
 NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::int64_t width) {
   NetworkCost cost;
-  std::int64_t macs = 0, norm_operations = 0, attention_macs = 0, head_macs = 0;
+  std::int64_t macs = 0, of_norms = 0, attention_macs = 0, head_macs = 0;
   std::vector<std::int64_t> stage_macs;
   std::int64_t peak_bytes = 0;
   std::int64_t kept = 0;  // elements of the map that the current block's shortcut keeps
@@ -193,8 +204,7 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
     cost.params += one.params;
     macs = sum(macs, one.multiply_accumulates);
     attention_macs = sum(attention_macs, one.attention_multiply_accumulates);
-    if (layer.kind == LayerKind::kNorm) norm_operations = sum(norm_operations, product(5, one.in_elements));
-    if (layer.kind == LayerKind::kBatchNorm) norm_operations = sum(norm_operations, product(2, one.in_elements));
+    of_norms = sum(of_norms, norm_operations(one));
 
     const bool opens_block = layer.block >= 0 && (layer.stage != stage || layer.block != block);
     stage = layer.stage;
@@ -223,7 +233,7 @@ NetworkCost count_cost(const NetworkConfig& config, std::int64_t height, std::in
     peak_bytes = std::max(peak_bytes, product(live, sizeof(float)));
   }
   // Those of a stage or of the head are parts of these.
-  const std::int64_t with_norms = sum(macs, norm_operations);
+  const std::int64_t with_norms = sum(macs, of_norms);
   if (std::max({with_norms, attention_macs, peak_bytes}) == kTooMany) {
     throw_too_large(height, width, "the work of the network");
   }

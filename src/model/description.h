@@ -22,6 +22,14 @@ struct LayerCost {
   std::int64_t attention_multiply_accumulates = 0;  // of the two products of attention
 };
 
+std::int64_t parameter_count(const LayerSpec& layer);
+// Multiply-accumulates for each pixel or token: of a transposed convolution for each that it reads, of others for each
+// that they write.
+std::int64_t products_of_place(const LayerSpec& layer);
+// What fvcore counts for a norm that reads so many elements: 5 each, 2 of a batch norm; 0 for all other layers.
+std::int64_t norm_operations(const LayerSpec& layer, std::int64_t elements);
+std::int64_t norm_operations(const LayerCost& cost);
+
 // In the order of the network. Throws Error (kInvalidArgument) when the input is too small to leave a pixel at the last
 // stage, is not whole patches where a transformer wants them, has a side of 2^31 pixels or more, or makes a layer of
 // 2^63 elements or multiply-accumulates.

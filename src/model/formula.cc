@@ -89,10 +89,14 @@ Tensor formula_tensor(const TensorSpec& spec, std::uint64_t seed) {
   return tensor;
 }
 
-WeightStore formula_weights(const NetworkConfig& config, std::uint64_t seed) {
+WeightStore formula_weights(std::span<const TensorSpec> specs, std::uint64_t seed) {
   WeightStore weights;
-  for (const TensorSpec& spec : tensor_specs(config)) weights.add(spec.name, formula_tensor(spec, seed));
+  for (const TensorSpec& spec : specs) weights.add(spec.name, formula_tensor(spec, seed));
   return weights;
+}
+
+WeightStore formula_weights(const NetworkConfig& config, std::uint64_t seed) {
+  return formula_weights(tensor_specs(config), seed);
 }
 
 Tensor formula_input(std::string_view name, const Shape& shape, std::uint64_t seed) {
@@ -119,6 +123,18 @@ Image formula_picture(int width, int height, std::uint64_t seed) {
     }
   }
   return image;
+}
+
+Tensor normal_tensor(const TensorSpec& spec, std::uint64_t seed, double deviation) {
+  Tensor tensor = Tensor::zeros(spec.shape);
+  fill_normal(tensor, spec.name, seed, deviation);
+  return tensor;
+}
+
+Tensor uniform_tensor(const TensorSpec& spec, std::uint64_t seed, float bound) {
+  Tensor tensor = Tensor::zeros(spec.shape);
+  fill(tensor, spec.name, seed, [bound](float u) { return (2.0f * u - 1.0f) * bound; });
+  return tensor;
 }
 
 WeightStore random_weights(const NetworkConfig& config, std::uint64_t seed, const Initialisation& options) {

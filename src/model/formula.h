@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "convnext/image.h"
@@ -31,6 +32,7 @@
 namespace convnext {
 
 Tensor formula_tensor(const TensorSpec& spec, std::uint64_t seed);
+WeightStore formula_weights(std::span<const TensorSpec> specs, std::uint64_t seed);
 WeightStore formula_weights(const NetworkConfig& config, std::uint64_t seed);
 // float32 in [-0.25, 0.25).
 Tensor formula_input(std::string_view name, const Shape& shape, std::uint64_t seed);
@@ -58,5 +60,9 @@ struct Initialisation {
   float head_scale = 1.0f;  // multiplies the classifier's weight and bias
 };
 WeightStore random_weights(const NetworkConfig& config, std::uint64_t seed, const Initialisation& options = {});
+
+// Normal with that deviation, cut at +-2, or uniform between -bound and bound.
+Tensor normal_tensor(const TensorSpec& spec, std::uint64_t seed, double deviation);
+Tensor uniform_tensor(const TensorSpec& spec, std::uint64_t seed, float bound);
 
 }  // namespace convnext

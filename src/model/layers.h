@@ -12,6 +12,7 @@ namespace convnext {
 
 enum class LayerKind {
   kConvolution,
+  kTransposedConvolution,  // kernel and stride alike: every pixel becomes stride * stride
   kLinear,
   kNorm,        // over the channels of a pixel or token
   kBatchNorm,   // over the pictures: weight, bias and the running mean and variance

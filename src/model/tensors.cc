@@ -9,6 +9,9 @@ Shape weight_shape(const LayerSpec& layer) {
   if (layer.kind == LayerKind::kConvolution) {
     return {layer.out_channels, layer.in_channels / layer.groups, layer.kernel, layer.kernel};
   }
+  if (layer.kind == LayerKind::kTransposedConvolution) {
+    return {layer.in_channels, layer.out_channels, layer.kernel, layer.kernel};
+  }
   if (layer.as_convolution) return {layer.out_channels, layer.in_channels, 1, 1};
   return {layer.out_channels, layer.in_channels};
 }
@@ -22,51 +25,55 @@ std::size_t first_classifier(const std::vector<LayerSpec>& layers) {
 
 }  // namespace
 
+void add_tensor_specs(const LayerSpec& layer, std::vector<TensorSpec>& specs) {
+  const auto add = [&specs](std::string name, Shape shape, TensorRole role) -> TensorSpec& {
+    return specs.emplace_back(TensorSpec{.name = std::move(name), .shape = std::move(shape), .role = role});
+  };
+  const Shape channels = {layer.out_channels};
+  switch (layer.kind) {
+    case LayerKind::kConvolution:
+    case LayerKind::kTransposedConvolution:
+    case LayerKind::kLinear:
+      add(layer.name + ".weight", weight_shape(layer), TensorRole::kWeight).fan_out =
+          std::int64_t{layer.out_channels} / layer.groups * layer.kernel * layer.kernel;
+      if (layer.bias) add(layer.name + ".bias", channels, TensorRole::kBias);
+      break;
+    case LayerKind::kNorm:
+    case LayerKind::kBatchNorm:
+      add(layer.name + ".weight", channels, TensorRole::kNormWeight).starts_at_zero = layer.starts_at_zero;
+      if (layer.bias) add(layer.name + ".bias", channels, TensorRole::kNormBias);
+      if (layer.kind == LayerKind::kNorm) break;
+      add(layer.name + ".running_mean", channels, TensorRole::kRunningMean);
+      add(layer.name + ".running_var", channels, TensorRole::kRunningVariance);
+      break;
+    case LayerKind::kParameter:
+      add(layer.name, layer.shape, TensorRole::kEmbedding);
+      break;
+    case LayerKind::kGrn:
+      add(layer.name + ".weight", channels, TensorRole::kGrnWeight);
+      add(layer.name + ".bias", channels, TensorRole::kGrnBias);
+      break;
+    case LayerKind::kLayerScale:
+      add(layer.name, channels, TensorRole::kLayerScale);
+      break;
+    case LayerKind::kActivation:
+    case LayerKind::kScale:
+    case LayerKind::kAdd:
+    case LayerKind::kPool:
+    case LayerKind::kMaxPool:
+    case LayerKind::kMerge:
+    case LayerKind::kAttention:
+      break;
+  }
+}
+
 std::vector<TensorSpec> tensor_specs(const NetworkConfig& config) {
   const std::vector<LayerSpec> layers = layer_specs(config);
   const std::size_t classifier = class_count(config) > 0 ? first_classifier(layers) : layers.size();
   std::vector<TensorSpec> specs;
-  const auto add = [&specs](std::string name, Shape shape, TensorRole role) -> TensorSpec& {
-    return specs.emplace_back(TensorSpec{.name = std::move(name), .shape = std::move(shape), .role = role});
-  };
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const LayerSpec& layer = layers[i];
-    const Shape channels = {layer.out_channels};
     const std::size_t first = specs.size();
-    switch (layer.kind) {
-      case LayerKind::kConvolution:
-      case LayerKind::kLinear:
-        add(layer.name + ".weight", weight_shape(layer), TensorRole::kWeight).fan_out =
-            std::int64_t{layer.out_channels} / layer.groups * layer.kernel * layer.kernel;
-        if (layer.bias) add(layer.name + ".bias", channels, TensorRole::kBias);
-        break;
-      case LayerKind::kNorm:
-      case LayerKind::kBatchNorm:
-        add(layer.name + ".weight", channels, TensorRole::kNormWeight).starts_at_zero = layer.starts_at_zero;
-        if (layer.bias) add(layer.name + ".bias", channels, TensorRole::kNormBias);
-        if (layer.kind == LayerKind::kNorm) break;
-        add(layer.name + ".running_mean", channels, TensorRole::kRunningMean);
-        add(layer.name + ".running_var", channels, TensorRole::kRunningVariance);
-        break;
-      case LayerKind::kParameter:
-        add(layer.name, layer.shape, TensorRole::kEmbedding);
-        break;
-      case LayerKind::kGrn:
-        add(layer.name + ".weight", channels, TensorRole::kGrnWeight);
-        add(layer.name + ".bias", channels, TensorRole::kGrnBias);
-        break;
-      case LayerKind::kLayerScale:
-        add(layer.name, channels, TensorRole::kLayerScale);
-        break;
-      case LayerKind::kActivation:
-      case LayerKind::kScale:
-      case LayerKind::kAdd:
-      case LayerKind::kPool:
-      case LayerKind::kMaxPool:
-      case LayerKind::kMerge:
-      case LayerKind::kAttention:
-        break;
-    }
+    add_tensor_specs(layers[i], specs);
     for (std::size_t j = first; j < specs.size(); ++j) specs[j].is_classifier = i >= classifier;
   }
   return specs;

@@ -8,12 +8,15 @@
 
 #include "convnext/tensor.h"
 #include "model/config.h"
+#include "model/layers.h"
 
 namespace convnext {
 
 // What a tensor is for: decides how it is initialised, whether it is decayed, and how formula weights scale it.
 enum class TensorRole {
-  kWeight,      // of a convolution (out, in / groups, height, width) or a linear (out, in)
+  // Of a convolution (out, in / groups, height, width), a transposed one (in, out, height, width), or a linear (out,
+  // in).
+  kWeight,
   kBias,        // of the same
   kNormWeight,  // (channels,)
   kNormBias,
@@ -38,6 +41,8 @@ struct TensorSpec {
 bool is_parameter(TensorRole role);
 
 std::vector<TensorSpec> tensor_specs(const NetworkConfig& config);
+// Those of one layer, put behind `specs`.
+void add_tensor_specs(const LayerSpec& layer, std::vector<TensorSpec>& specs);
 
 // Whether networks are alike in all that tensors tell, but for class count, input channels, and whether linears are
 // kept as convolutions. Tensors do not tell epsilons, the activation, nor which norm without bias it is.

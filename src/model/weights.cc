@@ -142,7 +142,10 @@ Tensor converted(const WeightStore& weights, std::string_view name, DType dtype)
 }
 
 void check_weights(const WeightStore& weights, const NetworkConfig& config, std::string_view source) {
-  const std::vector<TensorSpec> specs = tensor_specs(config);
+  check_weights(weights, tensor_specs(config), source);
+}
+
+void check_weights(const WeightStore& weights, std::span<const TensorSpec> specs, std::string_view source) {
   for (const TensorSpec& spec : specs) {
     if (!weights.contains(spec.name)) {
       throw Error(ErrorCode::kMismatch, fmt::format("'{}' has no tensor '{}', which the network needs with shape {}",

@@ -10,6 +10,7 @@
 
 #include "convnext/tensor.h"
 #include "model/config.h"
+#include "model/tensors.h"
 
 namespace convnext {
 
@@ -59,5 +60,6 @@ Tensor converted(const WeightStore& weights, std::string_view name, DType dtype)
 // Throws Error (kMismatch) naming the first tensor of `config` that is missing or has another shape (both shapes), or
 // the first that does not belong to it.
 void check_weights(const WeightStore& weights, const NetworkConfig& config, std::string_view source);
+void check_weights(const WeightStore& weights, std::span<const TensorSpec> specs, std::string_view source);
 
 }  // namespace convnext

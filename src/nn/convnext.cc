@@ -106,12 +106,12 @@ torch::Tensor Block::forward(const torch::Tensor& x, const torch::Tensor& keep) 
   return keep.defined() ? torch::addcmul(x, branch, keep) : x + branch;
 }
 
-ConvNextNetwork::ConvNextNetwork(const ConvNextConfig& config, double drop_path_rate)
+ConvNextNetwork::ConvNextNetwork(const ConvNextConfig& config, double drop_path_rate, NetworkEnd end)
     : config_(config), drop_path_rate_(drop_path_rate) {
   add_stem();
   const auto stages = register_module("stages", std::make_shared<Group>());
   for (int i = 0; i < config_.stages(); ++i) add_stage(i, *stages);
-  add_head();
+  if (end == NetworkEnd::kHead) add_head();
 }
 
 void ConvNextNetwork::add_stem() {
@@ -185,6 +185,10 @@ std::shared_ptr<Network> make_network(const ConvNextConfig& config, double drop_
   return std::make_shared<ConvNextNetwork>(config, drop_path_rate);
 }
 
+std::shared_ptr<Network> make_backbone(const ConvNextConfig& config, double drop_path_rate) {
+  return std::make_shared<ConvNextNetwork>(config, drop_path_rate, NetworkEnd::kStages);
+}
+
 NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) {
   NetworkOutputs outputs;
   int blocks = 0;
@@ -202,6 +206,7 @@ NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::opti
     }
     outputs.stages.push_back(x);
   }
+  if (!head_norm_) return outputs;
   outputs.pooled = pooled(x);
   outputs.logits = classifier_ ? classifier_->forward(outputs.pooled) : outputs.pooled;
   return outputs;

@@ -66,7 +66,7 @@ class Block : public torch::nn::Module {
 
 class ConvNextNetwork : public Network {
  public:
-  ConvNextNetwork(const ConvNextConfig& config, double drop_path_rate);
+  ConvNextNetwork(const ConvNextConfig& config, double drop_path_rate, NetworkEnd end = NetworkEnd::kHead);
   NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) override;
 
  private:
@@ -86,7 +86,7 @@ class ConvNextNetwork : public Network {
   std::vector<torch::nn::Conv2d> stem_convolutions_;
   std::shared_ptr<ChannelNorm> stem_norm_;
   std::vector<Stage> stages_;
-  std::shared_ptr<ChannelNorm> head_norm_;
+  std::shared_ptr<ChannelNorm> head_norm_;  // null in a backbone
   torch::nn::Linear pre_logits_{nullptr};
   torch::nn::Linear classifier_{nullptr};
 };

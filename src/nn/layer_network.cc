@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "nn/depthwise.h"
+#include "nn/pointwise.h"
 
 namespace convnext {
 namespace {
@@ -43,20 +44,12 @@ bool is_plain_depthwise(const LayerSpec& layer) {
          layer.stride == 1 && layer.kernel % 2 == 1 && (layer.same_padding || layer.padding == layer.kernel / 2);
 }
 
-// A 1x1 convolution as the matrix product that it is. oneDNN's gradient of its weight (libtorch 2.15) writes beyond the
-// end of its memory where channels do not fill its vectors: 24 to 6 on a map of 16x16 breaks the heap.
-torch::Tensor mixed_channels(torch::Tensor x, std::int64_t stride, const torch::Tensor& weight,
-                             const torch::Tensor& bias) {
-  if (stride > 1) x = x.slice(2, 0, x.size(2), stride).slice(3, 0, x.size(3), stride);
-  return torch::linear(x.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
-}
-
 torch::Tensor convolved(torch::Tensor x, const LayerSpec& layer, const torch::Tensor& weight,
                         const torch::Tensor& bias) {
   // With stride 1 and an odd kernel both paddings are the same.
   if (is_plain_depthwise(layer)) return depthwise_convolution(x, weight, bias);
   const bool mixes_channels = layer.kernel == 1 && layer.groups == 1 && layer.padding == 0;
-  if (mixes_channels && x.device().is_cpu()) return mixed_channels(x, layer.stride, weight, bias);
+  if (mixes_channels) return pointwise_convolution(std::move(x), weight, bias, layer.stride);
   std::array<std::int64_t, 2> padding = {layer.padding, layer.padding};
   if (layer.same_padding) {
     const std::int64_t rows = same_padding_of(x.size(2), layer), columns = same_padding_of(x.size(3), layer);
@@ -173,6 +166,10 @@ NetworkOutputs LayerNetwork::forward(const torch::Tensor& pictures, std::optiona
     if (spec.kind == LayerKind::kLinear) outputs.pooled = maps.main;
     compute(layer, maps);
     last = &spec;
+  }
+  if (!last || last->place != LayerPlace::kHead) {
+    outputs.stages.push_back(maps.main);
+    return outputs;
   }
   outputs.logits = maps.main;
   if (!outputs.pooled.defined()) outputs.pooled = maps.main;

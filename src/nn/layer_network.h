@@ -27,8 +27,8 @@ std::vector<double> drop_path_rates(const std::vector<int>& depths, double rate)
 class LayerNetwork : public Network {
  public:
   // Knows convolutions without dilation, batch norms, LayerNorm over channels, max pools, squeeze and excitation,
-  // shortcuts with and without layers of their own, and a head that pools and ends in at most one linear. An activation
-  // called "*.gate" is a sigmoid.
+  // shortcuts with and without layers of their own, and a head that pools and ends in at most one linear, or none. An
+  // activation called "*.gate" is a sigmoid.
   LayerNetwork(std::vector<LayerSpec> layers, LayerNetworkOptions options);
   NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) override;
 

@@ -7,6 +7,7 @@
 
 #include "convnext/error.h"
 #include "core/hash.h"
+#include "model/registry.h"
 
 namespace convnext {
 namespace {
@@ -15,7 +16,7 @@ Shape shape_of(const torch::Tensor& tensor) { return {tensor.sizes().begin(), te
 
 // What a file holds of a network: its parameters, and the buffers that are floats. The others, which count batches or
 // follow from the shape, are not stored.
-std::vector<std::pair<std::string, torch::Tensor>> stored_tensors(const Network& network) {
+std::vector<std::pair<std::string, torch::Tensor>> stored_tensors(const torch::nn::Module& network) {
   std::vector<std::pair<std::string, torch::Tensor>> tensors;
   for (const auto& parameter : network.named_parameters()) tensors.emplace_back(parameter.key(), parameter.value());
   for (const auto& buffer : network.named_buffers()) {
@@ -28,6 +29,14 @@ std::vector<std::pair<std::string, torch::Tensor>> stored_tensors(const Network&
 
 std::shared_ptr<Network> make_network(const NetworkConfig& config, double drop_path_rate) {
   return std::visit([drop_path_rate](const auto& network) { return make_network(network, drop_path_rate); }, config);
+}
+
+std::shared_ptr<Network> make_backbone(const NetworkConfig& config, double drop_path_rate) {
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) return make_backbone(*convnext, drop_path_rate);
+  if (const auto* resnet = std::get_if<ResNetConfig>(&config)) return make_backbone(*resnet, drop_path_rate);
+  if (const auto* swin = std::get_if<SwinConfig>(&config)) return make_backbone(*swin, drop_path_rate);
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("a {} is no backbone here: ConvNeXt, ResNet and Swin are", name_of(family_of(config))));
 }
 
 double drop_path_rate_of_block(double rate, int block, int blocks) {
@@ -45,7 +54,7 @@ torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int
   return mask.to(options);
 }
 
-void load_weights(Network& network, const WeightStore& weights) {
+void load_weights(torch::nn::Module& network, const WeightStore& weights) {
   torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : stored_tensors(network)) {
     const Shape shape = shape_of(tensor);
@@ -61,7 +70,7 @@ void load_weights(Network& network, const WeightStore& weights) {
   }
 }
 
-WeightStore copy_weights(const Network& network) {
+WeightStore copy_weights(const torch::nn::Module& network) {
   torch::NoGradGuard no_grad;
   WeightStore weights;
   for (const auto& [name, tensor] : stored_tensors(network)) {

@@ -20,9 +20,15 @@
 namespace convnext {
 
 struct NetworkOutputs {
-  torch::Tensor logits;               // (n, classes); pooled again where there is no classifier
-  torch::Tensor pooled;               // (n, channels)
+  torch::Tensor logits;               // (n, classes); pooled again where there is no classifier; none of a backbone
+  torch::Tensor pooled;               // (n, channels); none of a backbone
   std::vector<torch::Tensor> stages;  // (n, dim, h, w) of each stage
+};
+
+// Where a module ends.
+enum class NetworkEnd {
+  kHead,
+  kStages,  // a backbone's, which has no head
 };
 
 class Network : public torch::nn::Module {
@@ -43,6 +49,13 @@ std::shared_ptr<Network> make_network(const EfficientNetConfig& config, double d
 std::shared_ptr<Network> make_network(const VisionTransformerConfig& config, double drop_path_rate);
 std::shared_ptr<Network> make_network(const SwinConfig& config, double drop_path_rate);
 
+// Without a head: no parameters of one, and no outputs but the stages. For detectors. Throws Error (kUnsupported) for
+// families other than ConvNeXt, ResNet and Swin.
+std::shared_ptr<Network> make_backbone(const NetworkConfig& config, double drop_path_rate = 0.0);
+std::shared_ptr<Network> make_backbone(const ConvNextConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_backbone(const ResNetConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_backbone(const SwinConfig& config, double drop_path_rate);
+
 // Stochastic depth (Huang et al. 2016; paper appendix): the rate of block j of all N, counted through the stages.
 double drop_path_rate_of_block(double rate, int block, int blocks);
 // (n, 1, 1, 1): 1 / (1 - rate) where picture b keeps the branch of `block`, else 0. Kept when
@@ -50,10 +63,10 @@ double drop_path_rate_of_block(double rate, int block, int blocks);
 torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int64_t n,
                              const torch::TensorOptions& options);
 
-// Copies weights into the network's parameters and running statistics. Throws Error (kMismatch) at the first that is
+// Copies weights into a network's parameters and running statistics. Throws Error (kMismatch) at the first that is
 // missing or has another shape.
-void load_weights(Network& network, const WeightStore& weights);
-// A float32 copy of the network's parameters and running statistics, on the CPU.
-WeightStore copy_weights(const Network& network);
+void load_weights(torch::nn::Module& network, const WeightStore& weights);
+// A float32 copy of a network's parameters and running statistics, on the CPU.
+WeightStore copy_weights(const torch::nn::Module& network);
 
 }  // namespace convnext

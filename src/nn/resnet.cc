@@ -2,7 +2,9 @@
 
 namespace convnext {
 
-std::shared_ptr<Network> make_network(const ResNetConfig& config, double drop_path_rate) {
+namespace {
+
+LayerNetworkOptions resnet_options(const ResNetConfig& config, double drop_path_rate) {
   LayerNetworkOptions options;
   options.norm_eps = config.norm_eps;
   // Nothing else reads what an activation of a ResNet is given: ReLU writes over it.
@@ -12,7 +14,19 @@ std::shared_ptr<Network> make_network(const ResNetConfig& config, double drop_pa
     options.activation = [](const torch::Tensor& x) { return torch::gelu(x, "none"); };
   }
   options.drop_path_rates = drop_path_rates(config.depths, drop_path_rate);
-  return std::make_shared<LayerNetwork>(layer_specs(config), std::move(options));
+  return options;
+}
+
+}  // namespace
+
+std::shared_ptr<Network> make_network(const ResNetConfig& config, double drop_path_rate) {
+  return std::make_shared<LayerNetwork>(layer_specs(config), resnet_options(config, drop_path_rate));
+}
+
+std::shared_ptr<Network> make_backbone(const ResNetConfig& config, double drop_path_rate) {
+  std::vector<LayerSpec> layers = layer_specs(config);
+  std::erase_if(layers, [](const LayerSpec& layer) { return layer.place == LayerPlace::kHead; });
+  return std::make_shared<LayerNetwork>(std::move(layers), resnet_options(config, drop_path_rate));
 }
 
 }  // namespace convnext

@@ -143,7 +143,8 @@ class PatchMerging : public torch::nn::Module {
 
 class SwinNetwork : public Network {
  public:
-  SwinNetwork(const SwinConfig& config, double drop_path_rate) : config_(config), drop_path_rate_(drop_path_rate) {
+  SwinNetwork(const SwinConfig& config, double drop_path_rate, NetworkEnd end = NetworkEnd::kHead)
+      : config_(config), drop_path_rate_(drop_path_rate) {
     patches_ =
         register_module("patch_embed", std::make_shared<PatchEmbedding>(config.input_channels, config.dims.front(),
                                                                         config.patch_size, config.norm_eps));
@@ -151,6 +152,7 @@ class SwinNetwork : public Network {
     for (int i = 0; i < config.stages(); ++i) {
       add_stage(i, *layers->register_module(std::to_string(i), std::make_shared<torch::nn::Module>()));
     }
+    if (end == NetworkEnd::kStages) return;
     norm_ = register_module("norm", token_norm(config.dims.back(), config.norm_eps));
     if (config.classes == 0) return;
     const auto head = register_module("head", std::make_shared<torch::nn::Module>());
@@ -175,6 +177,7 @@ class SwinNetwork : public Network {
       }
       outputs.stages.push_back(x.permute({0, 3, 1, 2}));
     }
+    if (!norm_) return outputs;
     outputs.pooled = norm_->forward(x).mean({1, 2});
     outputs.logits = classifier_ ? classifier_->forward(outputs.pooled) : outputs.pooled;
     return outputs;
@@ -207,7 +210,7 @@ class SwinNetwork : public Network {
   double drop_path_rate_;
   std::shared_ptr<PatchEmbedding> patches_;
   std::vector<Stage> stages_;
-  torch::nn::LayerNorm norm_{nullptr};
+  torch::nn::LayerNorm norm_{nullptr};  // null in a backbone
   torch::nn::Linear classifier_{nullptr};
 };
 
@@ -215,6 +218,10 @@ class SwinNetwork : public Network {
 
 std::shared_ptr<Network> make_network(const SwinConfig& config, double drop_path_rate) {
   return std::make_shared<SwinNetwork>(config, drop_path_rate);
+}
+
+std::shared_ptr<Network> make_backbone(const SwinConfig& config, double drop_path_rate) {
+  return std::make_shared<SwinNetwork>(config, drop_path_rate, NetworkEnd::kStages);
 }
 
 }  // namespace convnext

@@ -1,0 +1,271 @@
+// Detectors on disk: the names of mmdetection and of the authors, cards, and what does not fit.
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "io/pytorch.h"
+#include "io/safetensors.h"
+#include "model/coco_labels.h"
+#include "model/detector_checkpoint.h"
+#include "model/detector_registry.h"
+#include "model/detector_weights.h"
+#include "model/formula.h"
+#include "model/registry.h"
+#include "tests/expect_error.h"
+#include "tests/temporary_folder.h"
+
+namespace convnext {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// Small enough to be written in a moment; no registered network is like it.
+DetectorConfig small(std::string_view name, int classes = 80) {
+  DetectorConfig config = find_detector(name).value().config;
+  auto& backbone = std::get<ConvNextConfig>(config.backbone);
+  backbone.depths = {1, 1, 2, 1};
+  backbone.dims = {8, 16, 24, 32};
+  config.classes = classes;
+  config.pyramid_channels = 8;
+  config.box_hidden = 12;
+  return config;
+}
+
+WeightStore formula_of(const DetectorConfig& config) { return formula_weights(tensor_specs(config), 3); }
+
+void expect_same(const WeightStore& actual, const WeightStore& expected) {
+  ASSERT_EQ(actual.all().size(), expected.all().size());
+  for (const auto& [name, view] : expected.all()) {
+    ASSERT_TRUE(actual.contains(name)) << name;
+    EXPECT_EQ(actual.at(name).shape, view.shape) << name;
+    EXPECT_EQ(actual.floats(name), expected.floats(name)) << name;
+  }
+}
+
+void write(const std::filesystem::path& path, const TensorViews& views) {
+  write_safetensors(path, {views.begin(), views.end()}, {});
+}
+
+WeightLayout layout_of(const NetworkConfig& backbone) {
+  if (std::holds_alternative<ResNetConfig>(backbone)) return WeightLayout::kResNet;
+  return std::holds_alternative<SwinConfig>(backbone) ? WeightLayout::kSwinMicrosoft : WeightLayout::kFb;
+}
+
+TEST(DetectorNames, GoThereAndBackForEveryDetector) {
+  for (const DetectorEntry& entry : detectors()) {
+    const DetectorLayout layout{layout_of(entry.config.backbone), entry.config.stages() > 1};
+    for (const TensorSpec& spec : tensor_specs(entry.config)) {
+      const auto theirs = detector_name_in(layout, spec.name);
+      ASSERT_TRUE(theirs) << entry.name << ": " << spec.name;
+      const auto own = own_detector_name(layout, theirs->name);
+      ASSERT_TRUE(own) << entry.name << ": " << theirs->name;
+      EXPECT_EQ(own->name, spec.name) << entry.name;
+    }
+  }
+}
+
+// As the published files have them.
+TEST(DetectorNames, AreThoseOfPublishedFiles) {
+  const DetectorLayout single{WeightLayout::kFb, false}, cascade{WeightLayout::kFb, true};
+  const std::pair<const char*, const char*> shared[] = {
+      {"backbone.downsample_layers.0.0.weight", "backbone.stem.0.weight"},
+      {"backbone.downsample_layers.2.1.bias", "backbone.stages.2.downsample.1.bias"},
+      {"backbone.stages.2.8.pwconv1.weight", "backbone.stages.2.blocks.8.mlp.fc1.weight"},
+      {"backbone.stages.3.0.gamma", "backbone.stages.3.blocks.0.gamma"},
+      {"backbone.norm0.weight", "output_norms.0.weight"},
+      {"backbone.norm3.bias", "output_norms.3.bias"},
+      {"neck.lateral_convs.3.conv.weight", "pyramid.lateral.3.weight"},
+      {"neck.fpn_convs.0.conv.bias", "pyramid.output.0.bias"},
+      {"rpn_head.rpn_conv.weight", "proposals.convolution.weight"},
+      {"rpn_head.rpn_cls.bias", "proposals.scores.bias"},
+      {"rpn_head.rpn_reg.weight", "proposals.deltas.weight"}};
+  for (const auto& [theirs, own] : shared) {
+    for (const DetectorLayout& layout : {single, cascade}) {
+      EXPECT_EQ(own_detector_name(layout, theirs).value().name, own);
+      EXPECT_EQ(detector_name_in(layout, own).value().name, theirs);
+    }
+  }
+  const std::pair<const char*, const char*> of_single[] = {
+      {"roi_head.bbox_head.shared_fcs.1.weight", "box_heads.0.linears.1.weight"},
+      {"roi_head.bbox_head.fc_cls.weight", "box_heads.0.scores.weight"},
+      {"roi_head.bbox_head.fc_reg.bias", "box_heads.0.deltas.bias"},
+      {"roi_head.mask_head.convs.3.conv.weight", "mask_heads.0.convolutions.3.weight"},
+      {"roi_head.mask_head.upsample.weight", "mask_heads.0.upsample.weight"},
+      {"roi_head.mask_head.conv_logits.bias", "mask_heads.0.logits.bias"}};
+  for (const auto& [theirs, own] : of_single) {
+    EXPECT_EQ(own_detector_name(single, theirs).value().name, own);
+    EXPECT_FALSE(own_detector_name(cascade, theirs)) << theirs;
+  }
+  const std::pair<const char*, const char*> of_cascade[] = {
+      {"roi_head.bbox_head.2.shared_convs.0.conv.weight", "box_heads.2.convolutions.0.weight"},
+      {"roi_head.bbox_head.1.shared_convs.3.bn.running_var", "box_heads.1.norms.3.running_var"},
+      {"roi_head.bbox_head.0.shared_fcs.0.bias", "box_heads.0.linears.0.bias"},
+      {"roi_head.bbox_head.0.fc_cls.weight", "box_heads.0.scores.weight"},
+      {"roi_head.mask_head.2.upsample.bias", "mask_heads.2.upsample.bias"}};
+  for (const auto& [theirs, own] : of_cascade) {
+    EXPECT_EQ(own_detector_name(cascade, theirs).value().name, own);
+    EXPECT_FALSE(own_detector_name(single, theirs)) << theirs;
+  }
+  EXPECT_FALSE(own_detector_name(single, "roi_head.bbox_head.shared_convs.0.bn.num_batches_tracked"));
+  EXPECT_EQ(own_detector_name({WeightLayout::kSwinMicrosoft, false}, "backbone.layers.0.downsample.reduction.weight")
+                .value()
+                .name,
+            "backbone.layers.1.downsample.reduction.weight");
+  EXPECT_EQ(own_detector_name({WeightLayout::kResNet, true}, "backbone.layer1.0.bn2.running_mean").value().name,
+            "backbone.layer1.0.bn2.running_mean");
+}
+
+class DetectorFiles : public testing::Test {
+ protected:
+  TemporaryFolder folder_;
+};
+
+TEST_F(DetectorFiles, OfMmdetectionAreReadByThemselves) {
+  for (const char* name : {"mask_rcnn_convnext_tiny", "cascade_mask_rcnn_convnext_tiny"}) {
+    for (const WeightLayout backbone : {WeightLayout::kFb, WeightLayout::kMmpretrain}) {
+      SCOPED_TRACE(name);
+      const DetectorConfig config = small(name);
+      const WeightStore weights = formula_of(config);
+      const TensorViews views = export_detector(weights, {backbone, config.stages() > 1});
+      const std::filesystem::path path = folder_.path() / "detector.pth";
+      write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(views.begin(), views.end()));
+      const DetectorCheckpoint read = read_detector(path);
+      EXPECT_FALSE(read.has_card);
+      EXPECT_EQ(read.card.detector, config);
+      EXPECT_EQ(read.card.labels, coco_labels());
+      EXPECT_EQ(read.card.short_side, 800);
+      EXPECT_EQ(read.card.long_side, 1333);
+      EXPECT_THAT(read.notes, IsEmpty());
+      expect_same(read.weights, weights);
+    }
+  }
+}
+
+// Of registered backbones the name tells; linears of a block may be matrices.
+TEST_F(DetectorFiles, OverARegisteredBackboneGetItsName) {
+  DetectorConfig config = find_detector("cascade_mask_rcnn_convnext_atto").value().config;
+  config.pyramid_channels = 8;
+  config.box_hidden = 12;
+  config.classes = 4;
+  const WeightStore weights = formula_of(config);
+  const std::filesystem::path path = folder_.path() / "detector.safetensors";
+  write(path, export_detector(weights, {WeightLayout::kFb, true}));
+  const DetectorCheckpoint read = read_detector(path);
+  EXPECT_EQ(read.card.architecture, "cascade_mask_rcnn_convnext_atto");
+  EXPECT_EQ(read.card.detector, config);
+  EXPECT_THAT(read.card.labels, IsEmpty());
+  expect_same(read.weights, weights);
+}
+
+TEST_F(DetectorFiles, OfOursKeepTheirCard) {
+  DetectorCard card;
+  card.architecture = "cascade_mask_rcnn_convnext_tiny";
+  card.detector = small(card.architecture, 3);
+  card.detector.anchor_scale = 4;
+  card.detector.score_threshold = 0.25;
+  card.labels = {"disc", "box", "star"};
+  card.mean = {0.5f, 0.25f, 0.125f};
+  card.short_side = 160;
+  card.long_side = 320;
+  card.license = "Apache-2.0";
+  card.training = R"({"epochs":12})";
+  const WeightStore weights = formula_of(card.detector);
+  const std::filesystem::path path = folder_.path() / "detector.safetensors";
+  write_detector(path, card, weights);
+  const DetectorCheckpoint read = read_detector(path);
+  EXPECT_TRUE(read.has_card);
+  EXPECT_EQ(read.card.architecture, card.architecture);
+  EXPECT_EQ(read.card.detector, card.detector);
+  EXPECT_EQ(read.card.labels, card.labels);
+  EXPECT_EQ(read.card.mean, card.mean);
+  EXPECT_EQ(read.card.short_side, 160);
+  EXPECT_EQ(read.card.long_side, 320);
+  EXPECT_EQ(read.card.license, card.license);
+  EXPECT_EQ(read.card.training, card.training);
+  expect_same(read.weights, weights);
+
+  // The registered detector itself is written as nothing but its name.
+  card.detector = find_detector(card.architecture)->config;
+  card.labels.clear();
+  EXPECT_THAT(detector_card_to_json(card), HasSubstr("\"backbone\": {}"));
+  EXPECT_THAT(detector_card_to_json(card), HasSubstr("\"detector\": {}"));
+  expect_error(ErrorCode::kUnsupported, {"detector", "classifier"},
+               [&] { card_from_json(detector_card_to_json(card), "x"); });
+}
+
+TEST_F(DetectorFiles, ThatDoNotFitSayWhat) {
+  const DetectorConfig config = small("cascade_mask_rcnn_convnext_tiny", 6);
+  const WeightStore weights = formula_of(config);
+  const TensorViews whole = export_detector(weights, {WeightLayout::kFb, true});
+  const std::filesystem::path path = folder_.path() / "detector.safetensors";
+  const auto refused = [&](ErrorCode code, std::initializer_list<std::string> texts, const auto& change) {
+    TensorViews views = whole;
+    change(views);
+    write(path, views);
+    expect_error(code, texts, [&] { read_detector(path); });
+  };
+  refused(ErrorCode::kMismatch, {"roi_head.bbox_head.1.fc_reg.weight", "(24, 12)"},
+          [](TensorViews& views) { views.erase("roi_head.bbox_head.1.fc_reg.weight"); });
+  // Another class count in one of the heads.
+  const WeightStore other = formula_of(small("cascade_mask_rcnn_convnext_tiny", 9));
+  const TensorViews others = export_detector(other, {WeightLayout::kFb, true});
+  refused(ErrorCode::kMismatch, {"roi_head.mask_head.2.conv_logits.weight", "(9, 8, 1, 1)", "(6, 8, 1, 1)"},
+          [&](TensorViews& views) {
+            views["roi_head.mask_head.2.conv_logits.weight"] = others.at("roi_head.mask_head.2.conv_logits.weight");
+          });
+  refused(ErrorCode::kUnsupported, {"no detector"}, [](TensorViews& views) {
+    std::erase_if(views, [](const auto& entry) { return entry.first.starts_with("roi_head."); });
+  });
+  refused(ErrorCode::kInvalidArgument, {"classes"}, [](TensorViews& views) {
+    std::erase_if(views, [](const auto& entry) { return entry.first.find("fc_cls") != std::string::npos; });
+  });
+
+  DetectorCard card;
+  card.architecture = "cascade_mask_rcnn_convnext_tiny";
+  card.detector = config;
+  expect_error(ErrorCode::kMismatch, {"box_heads.0.scores", "(10, 12)", "(7, 12)"},
+               [&] { write_detector(path, card, other); });
+  card.labels = {"one", "two"};
+  expect_error(ErrorCode::kMismatch, {"2 labels", "6 classes"},
+               [&] { detector_card_from_json(detector_card_to_json(card), "x"); });
+  card.labels.clear();
+  card.short_side = 2000;
+  expect_error(ErrorCode::kDamaged, {"short_side", "2000"},
+               [&] { detector_card_from_json(detector_card_to_json(card), "x"); });
+  expect_error(ErrorCode::kDamaged, {"anchor_scael"}, [] {
+    detector_card_from_json(R"({"architecture":"mask_rcnn_convnext_tiny","detector":{"anchor_scael":2}})", "x");
+  });
+  expect_error(ErrorCode::kDamaged, {"no detector", "nothing"},
+               [] { detector_card_from_json(R"({"architecture":"nothing"})", "x"); });
+}
+
+TEST(FreshDetectors, HaveTheBackboneThatTheyAreGiven) {
+  const DetectorConfig config = small("cascade_mask_rcnn_convnext_tiny", 6);
+  const WeightStore backbone = formula_weights(config.backbone, 5);
+  const WeightStore weights = random_weights(config, 7, &backbone);
+  check_weights(weights, tensor_specs(config), "fresh");
+  EXPECT_EQ(weights.floats("backbone.stages.2.blocks.1.mlp.fc2.weight"),
+            backbone.floats("stages.2.blocks.1.mlp.fc2.weight"));
+  const auto deviation = [&](std::string_view name) {
+    double sum = 0;
+    const std::vector<float> values = weights.floats(name);
+    for (const float value : values) sum += double{value} * value;
+    return std::sqrt(sum / static_cast<double>(values.size()));
+  };
+  EXPECT_NEAR(deviation("box_heads.1.deltas.weight"), 0.001, 0.0003);
+  EXPECT_NEAR(deviation("box_heads.1.scores.weight"), 0.01, 0.003);
+  EXPECT_NEAR(deviation("proposals.convolution.weight"), 0.01, 0.003);
+  EXPECT_NEAR(deviation("pyramid.output.1.weight"), std::sqrt(2.0 / (9 * 16)), 0.02);
+  EXPECT_NEAR(deviation("mask_heads.0.convolutions.2.weight"), std::sqrt(2.0 / (9 * 8)), 0.03);
+  EXPECT_EQ(deviation("box_heads.0.norms.1.weight"), 1.0);
+  EXPECT_EQ(deviation("box_heads.0.norms.1.running_var"), 1.0);
+  EXPECT_EQ(deviation("output_norms.2.bias"), 0.0);
+  const WeightStore other = formula_weights(architecture("convnext_atto").network, 5);
+  expect_error(ErrorCode::kMismatch, {"stem.0.weight", "(8, 3, 4, 4)", "(40, 3, 4, 4)"},
+               [&] { random_weights(config, 7, &other); });
+}
+
+}  // namespace
+}  // namespace convnext
