@@ -52,7 +52,7 @@ WeightStore random_weights(const DetectorConfig& config, std::uint64_t seed, con
           fmt::format("the backbone needs '{}' with shape {}, and the weights have {}", own, to_string(spec.shape),
                       backbone->contains(own) ? to_string(backbone->at(own).shape) : std::string("none")));
     }
-    weights.add(spec.name, converted(backbone->at(own), DType::kF32));
+    weights.add(spec.name, converted(*backbone, own, DType::kF32));
   }
   return weights;
 }
