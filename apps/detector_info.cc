@@ -69,7 +69,7 @@ void print_detector_info(const DetectorEntry& entry, const InputSize& input) {
   for (const DetectorPartCost& part : cost.parts) {
     table.add({std::string(name_of(part.part)), format_count(part.params), fmt::format("{:.1f}", part.gmac)});
   }
-  print("\n" + table.text());
+  print(fmt::format("\n{}", table.text()));
 }
 
 }  // namespace convnext::apps
