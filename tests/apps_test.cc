@@ -10,6 +10,7 @@
 #include "core/progress.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
+#include "model/detector_registry.h"
 #include "pictures.h"
 #include "temporary_folder.h"
 #include "tensor_compare.h"
