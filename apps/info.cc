@@ -261,8 +261,8 @@ void add_info(CLI::App& program, Command& chosen) {
   add_network_options(*command, options->network);
   add_json_option(*command, options->json);
   command->footer(
-      "Examples: convnext info convnext_tiny --resolution 384\n"
-      "          convnext info mask_rcnn_convnext_tiny --resolution 1280x800");
+      "Example: convnext info convnext_tiny --resolution 384\n"
+      "         convnext info mask_rcnn_convnext_tiny --resolution 1280x800");
   command->callback([&chosen, options] { chosen = [options] { return info(*options); }; });
 }
 
