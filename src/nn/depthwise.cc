@@ -58,8 +58,8 @@ struct DepthwiseConvolution : torch::autograd::Function<DepthwiseConvolution> {
 }  // namespace
 
 torch::Tensor depthwise_convolution(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
-  // Under autocast in float32 too: it is the matrix products that gain from bfloat16, and libtorch's depthwise layers in
-  // that type are slower.
+  // Under autocast in float32 too: it is the matrix products that gain from bfloat16, and libtorch's depthwise layers
+  // in that type are slower.
   const bool ours = x.device().is_cpu() && at::GradMode::is_enabled() &&
                     (x.scalar_type() == torch::kFloat32 || at::autocast::is_autocast_enabled(at::kCPU));
   if (!ours) return convolve(x, weight, bias);
