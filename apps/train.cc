@@ -1,13 +1,15 @@
-// convnext-train train: from a folder of pictures to a model file.
+// convnext-train train: from a folder of pictures, or pictures with objects, to a model file.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/detection_options.h"
 #include "apps/terminal.h"
 #include "apps/train_command.h"
 #include "apps/train_options.h"
 #include "apps/train_reporter.h"
+#include "detect/detector_trainer.h"
 #include "train/trainer.h"
 
 namespace convnext::apps {
@@ -20,10 +22,10 @@ nlohmann::ordered_json to_json(const std::optional<EvaluationResult>& result) {
 
 std::string gigabytes(std::uint64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9); }
 
-void print_plan(const TrainPlan& plan, const TrainSettings& settings) {
+void print_plan(const TrainPlan& plan, const RunSettings& settings) {
   using enum Table::Align;
   print(fmt::format("{} at {}: {} parameters{}, {:.3f} GMAC forward, {} classes\n", strong(plan.architecture),
-                    plan.resolution, format_count(plan.params),
+                    plan.input, format_count(plan.params),
                     plan.frozen_params > 0 ? fmt::format(" ({} frozen)", format_count(plan.frozen_params)) : "",
                     plan.gmac, plan.classes));
   print(fmt::format("pictures         {} to learn from, {} held out\n", format_count(plan.train_pictures),
@@ -31,8 +33,7 @@ void print_plan(const TrainPlan& plan, const TrainSettings& settings) {
   print(fmt::format("effective batch  {} = {} pictures x {} accumulated\n", plan.batch_size * plan.accumulate,
                     plan.batch_size, plan.accumulate));
   print(fmt::format("steps            {} = {} epochs x {}, {} of them warm-up\n", format_count(plan.steps),
-                    settings.epochs, format_count(plan.steps_an_epoch),
-                    format_count(plan.steps_an_epoch * settings.warmup_epochs)));
+                    settings.epochs, format_count(plan.steps_an_epoch), format_count(plan.warmup_steps)));
   print(fmt::format("memory           {} of state; {} in all after the steps that were timed\n",
                     gigabytes(plan.state_bytes), gigabytes(plan.resident_bytes)));
   print(fmt::format("time             {:.3f} s a step, {:.1f} pictures/s: {} for the run, without evaluation\n\n",
@@ -63,7 +64,7 @@ void print_plan(const TrainPlan& plan, const TrainSettings& settings) {
 
 nlohmann::ordered_json to_json(const TrainPlan& plan) {
   nlohmann::ordered_json json = {{"architecture", plan.architecture},
-                                 {"resolution", plan.resolution},
+                                 {"input", plan.input},
                                  {"classes", plan.classes},
                                  {"params", plan.params},
                                  {"frozen_params", plan.frozen_params},
@@ -91,9 +92,7 @@ nlohmann::ordered_json to_json(const TrainPlan& plan) {
   return json;
 }
 
-ExitCode show_plan(const TrainSettings& settings, bool json) {
-  const TrainCallbacks callbacks{.message = [](const std::string& line) { report(line); }};
-  const TrainPlan plan = plan_training(settings, callbacks);
+ExitCode show_plan(const TrainPlan& plan, const RunSettings& settings, bool json) {
   if (json) {
     print_document(to_json(plan));
   } else {
@@ -102,20 +101,57 @@ ExitCode show_plan(const TrainSettings& settings, bool json) {
   return kDone;
 }
 
-}  // namespace
+void say_where_the_model_is(const RunSettings& settings) {
+  print(fmt::format("{} is the trained model\n", (settings.output / "model.safetensors").string()));
+}
 
-ExitCode train_command(int argc, char** argv) {
+nlohmann::ordered_json to_json(const std::optional<DetectorResult>& result) {
+  if (!result) return nullptr;
+  return {{"bbox", result->boxes}, {"segm", result->masks}};
+}
+
+ExitCode train_detector_command(int argc, char** argv) {
+  const std::optional<DetectionRequest> request = read_detection_request(argc, argv);
+  if (!request) return kDone;
+  const DetectionSettings& settings = request->settings;
+  if (request->dry_run) {
+    const DetectionCallbacks callbacks{.message = [](const std::string& line) { report(line); }};
+    return show_plan(plan_training(settings, callbacks), settings, request->json);
+  }
+  TrainReporter reporter(request->json);
+  const StopSignals signals;
+  DetectionCallbacks callbacks = reporter.detection_callbacks();
+  callbacks.should_stop = [&signals] { return signals.received(); };
+  const bool finished = train_detector(settings, request->recipe, callbacks) == RunEnd::kFinished;
+  if (request->json) {
+    nlohmann::ordered_json document = {
+        {"output", settings.output.string()}, {"epochs", settings.epochs}, {"finished", finished}};
+    if (const auto& last = reporter.last_detection()) {
+      document["train_loss"] = last->train_loss;
+      document["losses"] = last->losses;
+      document["model"] = to_json(last->model);
+      document["average"] = to_json(last->average);
+    }
+    print_document(document);
+  } else if (finished) {
+    say_where_the_model_is(settings);
+  }
+  return finished ? kDone : kFailed;
+}
+
+ExitCode train_classifier_command(int argc, char** argv) {
   const std::optional<TrainRequest> request = read_train_request(argc, argv);
   if (!request) return kDone;
   const TrainSettings& settings = request->settings;
-  if (request->dry_run) return show_plan(settings, request->json);
-
+  if (request->dry_run) {
+    const TrainCallbacks callbacks{.message = [](const std::string& line) { report(line); }};
+    return show_plan(plan_training(settings, callbacks), settings, request->json);
+  }
   TrainReporter reporter(request->json);
   const StopSignals signals;
   TrainCallbacks callbacks = reporter.callbacks();
   callbacks.should_stop = [&signals] { return signals.received(); };
-  const RunEnd end = train(settings, request->recipe, callbacks);
-  const bool finished = end == RunEnd::kFinished;
+  const bool finished = train(settings, request->recipe, callbacks) == RunEnd::kFinished;
   if (request->json) {
     nlohmann::ordered_json document = {
         {"output", settings.output.string()}, {"epochs", settings.epochs}, {"finished", finished}};
@@ -126,9 +162,15 @@ ExitCode train_command(int argc, char** argv) {
     }
     print_document(document);
   } else if (finished) {
-    print(fmt::format("{} is the trained model\n", (settings.output / "model.safetensors").string()));
+    say_where_the_model_is(settings);
   }
   return finished ? kDone : kFailed;
+}
+
+}  // namespace
+
+ExitCode train_command(int argc, char** argv) {
+  return is_about_detector(argc, argv) ? train_detector_command(argc, argv) : train_classifier_command(argc, argv);
 }
 
 }  // namespace convnext::apps

@@ -15,13 +15,19 @@ std::string result_text(const char* name, const std::optional<EvaluationResult>&
   return result ? fmt::format("  {} {}", name, format_percent(result->top1)) : std::string();
 }
 
-std::string epoch_line(const EpochReport& report) {
-  const double left = report.seconds * (report.epochs - report.epoch);
+std::string result_text(const char* name, const std::optional<DetectorResult>& result) {
+  if (!result) return {};
+  return fmt::format("  {} box AP {}, mask AP {}", name, format_percent(100 * result->boxes[0]),
+                     format_percent(100 * result->masks[0]));
+}
+
+// `results`: what the evaluation gave, as a person reads it; `evaluation_seconds`: of one an epoch.
+std::string epoch_line(const EpochProgress& report, const std::string& results, double evaluation_seconds = 0) {
+  const double left = (report.seconds + evaluation_seconds) * (report.epochs - report.epoch);
   constexpr double kWorthSaying = 0.02;
   return fmt::format(
-      "epoch {:>3}/{}  loss {:.4f}{}{}  lr {:.2e}  {:.0f} pictures/s{}  {}{}\n", report.epoch, report.epochs,
-      report.train_loss, result_text("top-1", report.model), result_text("average", report.average), report.lr,
-      report.pictures_per_second,
+      "epoch {:>3}/{}  loss {:.4f}{}  lr {:.2e}  {:.{}f} pictures/s{}  {}{}\n", report.epoch, report.epochs,
+      report.train_loss, results, report.lr, report.pictures_per_second, report.pictures_per_second < 10 ? 2 : 0,
       report.waited > kWorthSaying ? fmt::format("  {:.0f} % waiting for data", 100 * report.waited) : "",
       format_duration(report.seconds), left > 0 ? "  " + format_duration(left) + " left" : "");
 }
@@ -34,8 +40,21 @@ TrainCallbacks TrainReporter::callbacks() {
           .epoch =
               [this](const EpochReport& report) {
                 bar_.reset();
-                say(epoch_line(report));
+                say(epoch_line(report, result_text("top-1", report.model) + result_text("average", report.average)));
                 last_ = report;
+              }};
+}
+
+DetectionCallbacks TrainReporter::detection_callbacks() {
+  return {.message = [this](const std::string& line) { say(line + "\n"); },
+          .step = [this](const StepReport& step) { advance(step); },
+          .evaluated = [this](std::int64_t pictures, std::int64_t all) { advance_evaluation(pictures, all); },
+          .epoch =
+              [this](const DetectionEpochReport& report) {
+                bar_.reset();
+                const std::string results = result_text("model", report.model) + result_text("average", report.average);
+                say(epoch_line(report, results, report.evaluation_seconds));
+                last_detection_ = report;
               }};
 }
 
@@ -54,6 +73,15 @@ void TrainReporter::advance(const StepReport& step) {
   const std::int64_t left = step.steps - step.step + 1;
   if (!bar_) bar_.emplace(Progress(fmt::format("pictures of epoch {}", step.epoch), left * step.effective_batch));
   bar_->advance(step.effective_batch);
+}
+
+void TrainReporter::advance_evaluation(std::int64_t pictures, std::int64_t all) {
+  if (pictures <= evaluated_ || evaluated_ == 0) {
+    bar_.emplace(Progress("pictures evaluated", all));
+    evaluated_ = 0;
+  }
+  bar_->advance(pictures - evaluated_);
+  evaluated_ = pictures == all ? 0 : pictures;
 }
 
 StopSignals::StopSignals() {

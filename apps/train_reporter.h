@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/terminal.h"
+#include "detect/detector_trainer.h"
 #include "train/trainer.h"
 
 namespace convnext::apps {
@@ -16,15 +17,20 @@ class TrainReporter {
   explicit TrainReporter(bool json) : json_(json) {}
 
   TrainCallbacks callbacks();
+  DetectionCallbacks detection_callbacks();
   const std::optional<EpochReport>& last() const { return last_; }
+  const std::optional<DetectionEpochReport>& last_detection() const { return last_detection_; }
 
  private:
   void say(const std::string& text);
   void advance(const StepReport& step);
+  void advance_evaluation(std::int64_t pictures, std::int64_t all);
 
   bool json_;
   std::optional<ProgressLine> bar_;
+  std::int64_t evaluated_ = 0;  // pictures that the bar of an evaluation shows
   std::optional<EpochReport> last_;
+  std::optional<DetectionEpochReport> last_detection_;
 };
 
 // The first SIGINT or SIGTERM asks the run to save and stop; the second ends the process at once.

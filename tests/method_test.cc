@@ -129,7 +129,8 @@ Worst run_curve(const Golden& golden, const Method& method, double enough = 1.0)
   load_weights(*network, formula_weights(golden.config, golden.seed));
   make_a_branch_small(*network, golden.config);
   AdamW optimizer(parameter_groups(*network, golden.config, method.groups), method.adamw);
-  MovingAverage average(*network, make_network(golden.config), {.decay = method.ema_decay});
+  const auto average_network = make_network(golden.config);
+  MovingAverage average(*network, *average_network, {.decay = method.ema_decay});
 
   const std::vector<double> losses = golden_numbers(golden.file, "losses");
   const std::vector<double> gradient_norms = golden_numbers(golden.file, "gradient_norms");
@@ -438,7 +439,7 @@ TEST(FreezeStages, TakesTheStemAndTheFirstStagesOutOfTraining) {
     freeze_stages(*network, golden.config, stages);
     AdamW optimizer(parameter_groups(*network, golden.config, {.layer_decay = 0.9}));
     const auto average_network = make_network(golden.config);
-    MovingAverage average(*network, average_network, {.decay = 0.9999});
+    MovingAverage average(*network, *average_network, {.decay = 0.9999});
     for (std::uint64_t step = 0; step < 3; ++step) {
       optimizer.zero_grad();
       smoothed_cross_entropy(network->forward(curve_input(step), step).logits, curve_targets(step), 0.1).backward();
@@ -648,7 +649,7 @@ TEST(GradientClip, NamesTheGradientThatIsNotFinite) {
 TEST(MovingAverage, HoldsParametersAndBuffers) {
   TwoVectors network;
   const auto average_network = std::make_shared<TwoVectors>();
-  MovingAverage average(network, average_network, {.decay = 0.75});
+  MovingAverage average(network, *average_network, {.decay = 0.75});
   {
     torch::NoGradGuard no_grad;
     network.first.fill_(9.0f);
@@ -668,7 +669,8 @@ TEST(MovingAverage, WarmsUpAsTimms) {
   const SafetensorsFile golden = SafetensorsFile::open(golden_path("training/schedules.safetensors"));
   const std::vector<double> expected = golden_numbers(golden, "average_warmup");
   TwoVectors network;
-  MovingAverage average(network, std::make_shared<TwoVectors>(), {.decay = 0.9, .warmup = true});
+  TwoVectors average_network;
+  MovingAverage average(network, average_network, {.decay = 0.9, .warmup = true});
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_NEAR(average.decay(static_cast<std::int64_t>(i) + 1), expected[i], 1e-15) << "update " << i + 1;
   }
@@ -680,8 +682,8 @@ TEST(MovingAverage, WarmsUpAsTimms) {
 TEST(MovingAverage, CountsItsUpdatesThroughARestore) {
   TwoVectors network;
   const auto first = std::make_shared<TwoVectors>(), second = std::make_shared<TwoVectors>();
-  MovingAverage whole(network, first, {.decay = 0.99, .warmup = true});
-  MovingAverage resumed(network, second, {.decay = 0.99, .warmup = true});
+  MovingAverage whole(network, *first, {.decay = 0.99, .warmup = true});
+  MovingAverage resumed(network, *second, {.decay = 0.99, .warmup = true});
   whole.update();
   whole.update();
   resumed.restore(2);

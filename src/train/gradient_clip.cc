@@ -4,7 +4,7 @@
 
 namespace convnext {
 
-double clip_gradients(Network& network, double max_norm) {
+double clip_gradients(torch::nn::Module& network, double max_norm) {
   torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> gradients;
   for (const torch::Tensor& parameter : network.parameters()) {
@@ -16,7 +16,7 @@ double clip_gradients(Network& network, double max_norm) {
   return norm.item<double>();
 }
 
-std::optional<std::string> find_gradient_that_is_not_finite(const Network& network) {
+std::optional<std::string> find_gradient_that_is_not_finite(const torch::nn::Module& network) {
   for (const auto& parameter : network.named_parameters()) {
     const torch::Tensor& gradient = parameter.value().grad();
     if (gradient.defined() && !torch::isfinite(gradient).all().item<bool>()) return parameter.key();

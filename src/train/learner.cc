@@ -6,7 +6,6 @@
 
 #include "convnext/error.h"
 #include "core/hash.h"
-#include "train/adamw.h"
 #include "train/autocast.h"
 #include "train/gradient_clip.h"
 #include "train/loss.h"
@@ -14,24 +13,9 @@
 #include "train/non_finite.h"
 #include "train/parameter_groups.h"
 #include "train/random.h"
-#include "train/schedule.h"
-#include "train/sgd.h"
 
 namespace convnext {
 namespace {
-
-std::unique_ptr<Optimizer> make_optimizer(const TrainSettings& s, std::vector<ParameterGroup> groups) {
-  if (s.optimizer == OptimizerKind::kSgd) return std::make_unique<Sgd>(std::move(groups), SgdOptions{s.momentum});
-  return std::make_unique<AdamW>(std::move(groups),
-                                 AdamWOptions{.beta1 = s.beta1, .beta2 = s.beta2, .epsilon = s.epsilon});
-}
-
-std::vector<double> learning_rate_table(const TrainSettings& s, std::int64_t steps_an_epoch) {
-  const std::int64_t steps = steps_an_epoch * s.epochs;
-  const Warmup warmup{.steps = steps_an_epoch * s.warmup_epochs, .start = s.warmup_lr};
-  if (s.schedule == ScheduleKind::kCosine) return cosine_schedule(s.lr, s.min_lr, steps, warmup);
-  return step_schedule(s.lr, s.step_factor, steps_an_epoch * s.step_epochs, steps, warmup);
-}
 
 // What a number is drawn for, so that no two uses share a sequence.
 constexpr std::uint64_t kMix = hash_name("mix");
@@ -51,15 +35,13 @@ Learner::Learner(const TrainSettings& settings, const Card& card, const WeightSt
                                                           .layer_decay = settings.layer_decay,
                                                           .grouping = settings.layer_decay_grouping}));
   if (settings.ema_decay > 0) {
-    auto average = make_network(card.network);
-    average->to(device_);
+    average_network_ = make_network(card.network);
+    average_network_->to(device_);
     average_ = std::make_unique<MovingAverage>(
-        *network_, std::move(average),
-        MovingAverageOptions{.decay = settings.ema_decay, .warmup = settings.ema_warmup});
+        *network_, *average_network_, MovingAverageOptions{.decay = settings.ema_decay, .warmup = settings.ema_warmup});
   }
-  lr_ = learning_rate_table(settings, steps_an_epoch);
-  weight_decay_ = cosine_schedule(settings.weight_decay, settings.weight_decay_end.value_or(settings.weight_decay),
-                                  steps_an_epoch * settings.epochs);
+  lr_ = convnext::learning_rates(settings, steps_an_epoch);
+  weight_decay_ = weight_decays(settings, steps_an_epoch);
 }
 
 void Learner::set_training() { train_but_frozen(*network_, config_, settings_.freeze_stages); }

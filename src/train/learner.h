@@ -14,15 +14,10 @@
 #include "train/moving_average.h"
 #include "train/optimizer.h"
 #include "train/run_folder.h"
+#include "train/run_steps.h"
 #include "train/settings.h"
 
 namespace convnext {
-
-struct StepResult {
-  double loss = 0.0;  // the mean over the step's pictures, as it was optimised
-  double lr = 0.0;
-  double gradient_norm = 0.0;  // before clipping; 0 when there is none
-};
 
 class Learner {
  public:
@@ -47,7 +42,8 @@ class Learner {
   // Before steps: evaluation leaves the network in its other mode.
   void set_training();
   Network& network() { return *network_; }
-  MovingAverage* average() { return average_.get(); }
+  // With the weights' moving average; null where there is none.
+  Network* average_network() { return average_network_.get(); }
   Optimizer& optimizer() { return *optimizer_; }
   RunParts parts() { return {*network_, average_.get(), *optimizer_}; }
   // By step of the run; a group's own is this times its lr_scale.
@@ -60,7 +56,7 @@ class Learner {
   NetworkConfig config_;
   int classes_;
   torch::Device device_;
-  std::shared_ptr<Network> network_;
+  std::shared_ptr<Network> network_, average_network_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<MovingAverage> average_;
   std::vector<double> lr_, weight_decay_;

@@ -5,9 +5,9 @@
 
 namespace convnext {
 
-MovingAverage::MovingAverage(const Network& network, std::shared_ptr<Network> average,
+MovingAverage::MovingAverage(const torch::nn::Module& network, torch::nn::Module& average,
                              const MovingAverageOptions& options)
-    : average_(std::move(average)), options_(options) {
+    : average_(average), options_(options) {
   const auto add = [this](const std::vector<torch::Tensor>& sources, const std::vector<torch::Tensor>& targets) {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const bool averaged = sources[i].is_floating_point();
@@ -15,8 +15,8 @@ MovingAverage::MovingAverage(const Network& network, std::shared_ptr<Network> av
       (averaged ? target_ : copied_target_).push_back(targets[i]);
     }
   };
-  add(network.parameters(), average_->parameters());
-  add(network.buffers(), average_->buffers());
+  add(network.parameters(), average_.parameters());
+  add(network.buffers(), average_.buffers());
 
   torch::NoGradGuard no_grad;
   for (std::size_t i = 0; i < source_.size(); ++i) {

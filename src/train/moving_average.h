@@ -2,11 +2,10 @@
 //   average = decay * average + (1 - decay) * network
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <vector>
+#include <torch/torch.h>
 
-#include "nn/network.h"
+#include <cstdint>
+#include <vector>
 
 namespace convnext {
 
@@ -20,8 +19,8 @@ struct MovingAverageOptions {
 // Of every parameter and every buffer; buffers of integers are copied.
 class MovingAverage {
  public:
-  // Starts as a copy of `network`; `average` is a network of the same shape that will hold it.
-  MovingAverage(const Network& network, std::shared_ptr<Network> average, const MovingAverageOptions& options);
+  // Starts as a copy of `network`; `average` is a network of the same shape that will hold it, and outlive this.
+  MovingAverage(const torch::nn::Module& network, torch::nn::Module& average, const MovingAverageOptions& options);
 
   void update();
   // The decay of update n, 1 for the first.
@@ -31,13 +30,13 @@ class MovingAverage {
   // Goes on as if so many updates had been made; network() is restored by who knows its tensors.
   void restore(std::int64_t updates) { updates_ = updates; }
 
-  Network& network() { return *average_; }
-  const Network& network() const { return *average_; }
+  torch::nn::Module& network() { return average_; }
+  const torch::nn::Module& network() const { return average_; }
 
  private:
   std::vector<torch::Tensor> source_, target_;                // floating point, in the same order
   std::vector<torch::Tensor> copied_source_, copied_target_;  // all others
-  std::shared_ptr<Network> average_;
+  torch::nn::Module& average_;
   MovingAverageOptions options_;
   std::int64_t updates_ = 0;
 };

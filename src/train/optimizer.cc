@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "convnext/error.h"
+#include "train/adamw.h"
+#include "train/sgd.h"
 
 namespace convnext {
 
@@ -53,6 +55,12 @@ std::map<std::string, torch::Tensor> Optimizer::state() const {
     }
   }
   return state;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const RunSettings& s, std::vector<ParameterGroup> groups) {
+  if (s.optimizer == OptimizerKind::kSgd) return std::make_unique<Sgd>(std::move(groups), SgdOptions{s.momentum});
+  return std::make_unique<AdamW>(std::move(groups),
+                                 AdamWOptions{.beta1 = s.beta1, .beta2 = s.beta2, .epsilon = s.epsilon});
 }
 
 }  // namespace convnext

@@ -11,11 +11,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "train/parameter_groups.h"
+#include "train/run_settings.h"
 
 namespace convnext {
 
@@ -57,5 +59,8 @@ class Optimizer {
   std::vector<std::vector<std::vector<torch::Tensor>>> kept_;  // by group, kind and parameter
   std::int64_t steps_ = 0;
 };
+
+// The optimiser that a run has settled for.
+std::unique_ptr<Optimizer> make_optimizer(const RunSettings& settings, std::vector<ParameterGroup> groups);
 
 }  // namespace convnext

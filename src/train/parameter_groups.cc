@@ -16,22 +16,31 @@ namespace convnext {
 
 std::vector<ParameterGroup> parameter_groups(const Network& network, const NetworkConfig& config,
                                              const GroupOptions& options) {
-  std::map<std::string, TensorRole> roles;
-  for (const TensorSpec& spec : tensor_specs(config)) roles[spec.name] = spec.role;
   std::optional<LayerMap> layers;
   if (options.layer_decay != 1.0) layers.emplace(config, options.grouping);
+  return parameter_groups(
+      network, tensor_specs(config), [&layers](const std::string& name) { return layers->of(name); },
+      layers ? layers->head() : 0, options);
+}
+
+std::vector<ParameterGroup> parameter_groups(const torch::nn::Module& module, const std::vector<TensorSpec>& specs,
+                                             const std::function<int(const std::string& name)>& layer_of, int head,
+                                             const GroupOptions& options) {
+  std::map<std::string, TensorRole> roles;
+  for (const TensorSpec& spec : specs) roles[spec.name] = spec.role;
+  const bool by_layer = options.layer_decay != 1.0;
 
   std::map<std::pair<int, bool>, ParameterGroup> groups;  // by layer, then decayed before not decayed
-  for (const auto& parameter : network.named_parameters()) {
+  for (const auto& parameter : module.named_parameters()) {
     if (!parameter.value().requires_grad()) continue;
     const bool decayed = options.decay_everything || roles.at(parameter.key()) == TensorRole::kWeight;
-    const int layer = layers ? layers->of(parameter.key()) : 0;
+    const int layer = by_layer ? layer_of(parameter.key()) : 0;
     ParameterGroup& group = groups[{layer, !decayed}];
     if (group.name.empty()) {
       group.name = decayed ? "decay" : "no_decay";
-      if (layers) {
+      if (by_layer) {
         group.name = fmt::format("layer_{}_{}", layer, group.name);
-        group.lr_scale = std::pow(options.layer_decay, layers->head() - layer);
+        group.lr_scale = std::pow(options.layer_decay, head - layer);
       }
       group.weight_decay = decayed ? options.weight_decay : 0.0;
     }

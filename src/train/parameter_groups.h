@@ -3,10 +3,12 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "model/config.h"
+#include "model/tensors.h"
 #include "nn/network.h"
 #include "train/layer_decay.h"
 
@@ -31,6 +33,12 @@ struct GroupOptions {
 // that makes two groups, with it up to two a layer, the stem's first. A group without parameters is left out, and so is
 // every parameter that does not require a gradient.
 std::vector<ParameterGroup> parameter_groups(const Network& network, const NetworkConfig& config,
+                                             const GroupOptions& options);
+
+// The same of any module whose parameters are those of `specs`. Layer-wise decay asks `layer_of` in which layer each
+// lies, 0 to `head`; without it that is not called.
+std::vector<ParameterGroup> parameter_groups(const torch::nn::Module& module, const std::vector<TensorSpec>& specs,
+                                             const std::function<int(const std::string& name)>& layer_of, int head,
                                              const GroupOptions& options);
 
 // Takes parameters out of training: with `stages` = 1 the stem and the first stage, with 2 the second with the

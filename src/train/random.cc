@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <numbers>
+#include <numeric>
+#include <utility>
 
 #include "convnext/error.h"
 
@@ -41,6 +43,16 @@ double KeyedRandom::beta(double a, double b) {
   const double log_first = log_gamma_variate(a, *this);
   const double log_second = log_gamma_variate(b, *this);
   return 1.0 / (1.0 + std::exp(log_second - log_first));
+}
+
+std::vector<std::size_t> shuffled_samples(std::size_t count, std::uint64_t seed, int epoch) {
+  // What the order is drawn for, so that no two uses share a sequence.
+  constexpr std::uint64_t kShuffle = 1;
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  KeyedRandom random({seed, kShuffle, static_cast<std::uint64_t>(epoch)});
+  for (std::size_t i = count; i > 1; --i) std::swap(order[i - 1], order[random.below(static_cast<std::uint32_t>(i))]);
+  return order;
 }
 
 }  // namespace convnext

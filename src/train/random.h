@@ -2,8 +2,10 @@
 // numbers whatever the number of workers and wherever it was resumed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <vector>
 
 #include "core/hash.h"
 
@@ -36,5 +38,8 @@ class KeyedRandom {
   std::uint64_t key_ = 0;
   std::uint64_t counter_ = 0;
 };
+
+// The numbers 0 to count - 1 in the order in which an epoch takes its samples.
+std::vector<std::size_t> shuffled_samples(std::size_t count, std::uint64_t seed, int epoch);
 
 }  // namespace convnext

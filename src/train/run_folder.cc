@@ -25,7 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kPositionKey = "convnext_run_v2";
+constexpr const char* kPositionKey = "convnext_run_v3";
 constexpr const char* kChecksumKey = "crc32";
 
 // Every tensor that a run goes on from, by its name in a checkpoint.
@@ -60,7 +60,8 @@ std::string position_to_json(const RunPosition& position, const RunParts& parts)
                {"steps_of_epoch", position.steps_of_epoch},
                {"steps", position.steps},
                {"loss_sum", position.loss_sum},
-               {"best_top1", position.best_top1},
+               {"loss_parts", position.loss_parts},
+               {"best_result", position.best_result},
                {"threads", position.environment.threads},
                {"isa", position.environment.isa},
                {"libtorch", position.environment.libtorch},
@@ -77,7 +78,8 @@ RunPosition position_from_json(const Json& json) {
           .steps_of_epoch = json.at("steps_of_epoch").get<std::int64_t>(),
           .steps = json.at("steps").get<std::int64_t>(),
           .loss_sum = json.at("loss_sum").get<double>(),
-          .best_top1 = json.at("best_top1").get<double>(),
+          .loss_parts = json.at("loss_parts").get<std::map<std::string, double>>(),
+          .best_result = json.at("best_result").get<double>(),
           .settings = json.at("settings").dump(),
           .card = json.at("card").dump(),
           .environment = {.threads = json.at("threads").get<int>(),

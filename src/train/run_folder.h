@@ -1,7 +1,7 @@
 // The folder of a run, and the checkpoints from which it goes on.
 //
 //   model.safetensors     the result: the moving average's weights when there is one
-//   best.safetensors      the weights with the best top-1 so far
+//   best.safetensors      the weights with the best result so far
 //   checkpoints/          everything needed to go on: step_000001234.safetensors, the newest few
 //   settings.toml         the settings in effect; `train --config` takes it back
 //   log.jsonl             a JSON object an epoch
@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,18 +36,19 @@ struct TrainEnvironment {
 // Where a run stands after an optimiser step.
 struct RunPosition {
   int epochs_done = 0;
-  std::int64_t steps_of_epoch = 0;  // done of the epoch that comes next; 0 between epochs
-  std::int64_t steps = 0;           // of the whole run
-  double loss_sum = 0.0;            // over steps_of_epoch
-  double best_top1 = -1.0;
-  std::string settings;  // settings_to_json() of the run
-  std::string card;      // card_to_json() of what it trains
+  std::int64_t steps_of_epoch = 0;           // done of the epoch that comes next; 0 between epochs
+  std::int64_t steps = 0;                    // of the whole run
+  double loss_sum = 0.0;                     // over steps_of_epoch
+  std::map<std::string, double> loss_parts;  // the same of each part, where a loss has any
+  double best_result = -1.0;                 // of the evaluations so far: top-1, or the detectors' average precision
+  std::string settings;                      // settings_to_json() of the run
+  std::string card;                          // card_to_json() of what it trains
   TrainEnvironment environment;
 };
 
 // What changes from step to step. The objects are the live ones, not copies.
 struct RunParts {
-  Network& network;
+  torch::nn::Module& network;
   MovingAverage* average;  // or null
   Optimizer& optimizer;
 };

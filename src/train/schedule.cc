@@ -41,4 +41,12 @@ std::vector<double> step_schedule(double base, double factor, std::int64_t perio
   });
 }
 
+std::vector<double> milestone_schedule(double base, double factor, std::span<const std::int64_t> falls,
+                                       std::int64_t steps, const Warmup& warmup) {
+  return table(base, steps, warmup, [=](std::int64_t i, std::int64_t count) {
+    const auto fallen = std::ranges::upper_bound(falls, steps - count + i) - falls.begin();
+    return base * std::pow(factor, static_cast<double>(fallen));
+  });
+}
+
 }  // namespace convnext

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace convnext {
@@ -25,5 +26,9 @@ std::vector<double> cosine_schedule(double base, double final_value, std::int64_
 // every 30 epochs.
 std::vector<double> step_schedule(double base, double factor, std::int64_t period, std::int64_t steps,
                                   const Warmup& warmup = {});
+
+// The same after each of `falls`, ascending, counted in steps from the first: the detectors' recipe.
+std::vector<double> milestone_schedule(double base, double factor, std::span<const std::int64_t> falls,
+                                       std::int64_t steps, const Warmup& warmup = {});
 
 }  // namespace convnext

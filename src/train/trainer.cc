@@ -2,9 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,7 +12,6 @@
 #include "io/dataset.h"
 #include "io/file.h"
 #include "io/picture.h"
-#include "kernels/isa.h"
 #include "model/checkpoint.h"
 #include "model/description.h"
 #include "nn/libtorch_backend.h"
@@ -27,6 +24,8 @@
 #include "train/reference_log.h"
 #include "train/run_folder.h"
 #include "train/run_log.h"
+#include "train/run_start.h"
+#include "train/run_steps.h"
 #include "train/sample_sheet.h"
 #include "train/schedule.h"
 #include "train/tensorboard.h"
@@ -35,9 +34,6 @@ namespace convnext {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 Json to_json(const EvaluationResult& result) {
   return {{"top1", result.top1}, {"top5", result.top5}, {"loss", result.loss}};
@@ -59,27 +55,6 @@ Json to_json(const EpochReport& report) {
   json["pictures_per_second"] = report.pictures_per_second;
   json["waited"] = report.waited;
   return json;
-}
-
-TrainEnvironment environment_of(const TrainSettings& settings, int threads) {
-  return {.threads = threads,
-          .isa = std::string(name_of(supported_isas().front())),
-          .libtorch = TORCH_VERSION,
-          .device = settings.device};
-}
-
-// What may make the last bits differ from those of the unbroken run; empty when nothing does.
-std::string environment_change(const TrainEnvironment& before, const TrainEnvironment& now) {
-  std::string changes;
-  const auto compare = [&](const char* what, const std::string& old, const std::string& current) {
-    if (old == current) return;
-    changes += fmt::format("{}{} {} in place of {}", changes.empty() ? "" : ", ", what, current, old);
-  };
-  compare("threads:", std::to_string(before.threads), std::to_string(now.threads));
-  compare("instruction set", before.isa, now.isa);
-  compare("libtorch", before.libtorch, now.libtorch);
-  compare("device", before.device, now.device);
-  return changes;
 }
 
 class Trainer {
@@ -105,7 +80,6 @@ class Trainer {
 
   void open_data();
   std::unique_ptr<PictureSource> open_source(Dataset dataset, const std::string& name, KeptPicture kept);
-  RunPosition start_position(RunFolder& folder);
   EpochLoader loader_from(const RunPosition& position) const;
   void compare_with_reference();
   void draw_samples(const RunFolder& folder);
@@ -187,7 +161,8 @@ RunEnd Trainer::run(const std::string& settings_text) {
   RunFolder folder(settings_.output, settings_.resume, settings_.keep_checkpoints);
   if (!settings_.reference_log.empty()) compare_with_reference();
   folder.make();
-  RunPosition position = start_position(folder);
+  RunPosition position = begin_run(folder, settings_, {settings_to_json(settings_), card_to_json(card_)},
+                                   pool_.threads(), learner_->parts(), callbacks_.message);
   write_file_atomically(folder.settings_file(), settings_text);
   if (position.epochs_done >= settings_.epochs) {
     say(fmt::format("this run has done its {} epochs: nothing is left to do", settings_.epochs));
@@ -214,33 +189,6 @@ RunEnd Trainer::run(const std::string& settings_text) {
   }
   draw_curves(folder);
   return RunEnd::kFinished;
-}
-
-RunPosition Trainer::start_position(RunFolder& folder) {
-  RunPosition position;
-  position.settings = settings_to_json(settings_);
-  position.card = card_to_json(card_);
-  position.environment = environment_of(settings_, pool_.threads());
-  if (!settings_.resume) return position;
-  std::string skipped;
-  const auto restored = folder.restore(settings_.resume_from, position, learner_->parts(), skipped);
-  if (!skipped.empty()) say("passed over a damaged checkpoint: " + skipped);
-  if (!restored) {
-    say("no checkpoint yet: the run begins at the beginning");
-    folder.cut_log(0);
-    return position;
-  }
-  folder.cut_log(restored->steps);
-  if (restored->epochs_done < settings_.epochs) {
-    say(restored->steps_of_epoch == 0
-            ? fmt::format("going on after epoch {}", restored->epochs_done)
-            : fmt::format("going on after step {} of epoch {}", restored->steps_of_epoch, restored->epochs_done + 1));
-  }
-  const std::string change = environment_change(restored->environment, position.environment);
-  if (!change.empty()) say("the run will not end bit for bit as it would have: it goes on with " + change);
-  RunPosition result = *restored;
-  result.environment = position.environment;
-  return result;
 }
 
 EpochLoader Trainer::loader_from(const RunPosition& position) const {
@@ -283,60 +231,25 @@ void Trainer::draw_samples(const RunFolder& folder) {
 }
 
 bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport& report) {
-  const Clock::time_point start = Clock::now();
-  Clock::time_point saved = start;
-  report = {};
-  report.epoch = position.epochs_done + 1;
-  report.epochs = settings_.epochs;
-  report.steps_an_epoch = steps_an_epoch_;
-  report.effective_batch = settings_.effective_batch();
-  report.ema_decay = settings_.ema_decay;
   EpochLoader loader = loader_from(position);
   learner_->set_training();
-  const std::int64_t first = position.steps_of_epoch;
-  double waited = 0.0;
-  const auto next = [&] {
-    const Clock::time_point asked = Clock::now();
-    Batch batch = loader.next().value();
-    waited += seconds_since(asked);
-    return batch;
-  };
-  while (position.steps_of_epoch < steps_an_epoch_) {
-    const StepResult result = learner_->step(next, position.steps, *training_);
+  const TrainStep step = [&](StepContext& context) {
+    const auto next = [&] { return context.waiting([&] { return loader.next().value(); }); };
+    StepResult result = learner_->step(next, position.steps, *training_);
     for (const std::string& failure : training_->new_failures()) say("in its place came another picture: " + failure);
-    ++position.steps;
-    ++position.steps_of_epoch;
-    position.loss_sum += result.loss;
-    report.gradient_norm = result.gradient_norm;
-    tensorboard_->scalar("train/loss", position.steps, result.loss);
-    tensorboard_->scalar("train/lr", position.steps, result.lr);
-    if (result.gradient_norm > 0) tensorboard_->scalar("train/gradient_norm", position.steps, result.gradient_norm);
-    if (callbacks_.step) {
-      callbacks_.step(
-          {report.epoch, position.steps_of_epoch, steps_an_epoch_, report.effective_batch, result.loss, result.lr});
-    }
-    const bool stop = callbacks_.should_stop && callbacks_.should_stop();
-    const bool epoch_ends = position.steps_of_epoch == steps_an_epoch_;
-    if (stop || (!epoch_ends && seconds_since(saved) >= 60 * settings_.checkpoint_minutes)) {
-      folder.save(position, learner_->parts());
-      saved = Clock::now();
-    }
-    if (stop) return false;
-  }
-  report.steps = position.steps;
-  report.lr = learner_->learning_rates().at(static_cast<std::size_t>(position.steps - 1));
-  report.train_loss = position.loss_sum / static_cast<double>(steps_an_epoch_);
-  report.seconds = seconds_since(start);
-  report.pictures_per_second =
-      static_cast<double>((steps_an_epoch_ - first) * settings_.effective_batch()) / report.seconds;
-  report.waited = waited / report.seconds;
-  return true;
+    return result;
+  };
+  const RunStepsOptions options{.steps_an_epoch = steps_an_epoch_,
+                                .parts = learner_->parts(),
+                                .taken = callbacks_.step,
+                                .should_stop = callbacks_.should_stop};
+  return take_steps(settings_, options, step, folder, *tensorboard_, position, report);
 }
 
 void Trainer::evaluate_epoch(EpochReport& report) {
   if (!validation_) return;
   report.model = evaluate_network(learner_->network());
-  if (learner_->average()) report.average = evaluate_network(learner_->average()->network());
+  if (Network* average = learner_->average_network()) report.average = evaluate_network(*average);
 }
 
 EvaluationResult Trainer::evaluate_network(Network& network) {
@@ -350,9 +263,9 @@ EvaluationResult Trainer::evaluate_network(Network& network) {
 }
 
 void Trainer::keep_results(RunFolder& folder, const EpochReport& report, RunPosition& position) {
-  const auto& result = learner_->average() ? report.average : report.model;
-  const bool best = result && result->top1 > position.best_top1;
-  if (best) position.best_top1 = result->top1;
+  const auto& result = learner_->average_network() ? report.average : report.model;
+  const bool best = result && result->top1 > position.best_result;
+  if (best) position.best_result = result->top1;
   // The checkpoint last: where the run is killed before it, all of this is done again, to the same end.
   folder.append_log(to_json(report).dump());
   write_model(folder.model_file(), report, result);
@@ -377,7 +290,8 @@ void Trainer::keep_results(RunFolder& folder, const EpochReport& report, RunPosi
 
 void Trainer::write_model(const std::filesystem::path& path, const EpochReport& report,
                           const std::optional<EvaluationResult>& result) {
-  const WeightStore weights = copy_weights(learner_->average() ? learner_->average()->network() : learner_->network());
+  const WeightStore weights =
+      copy_weights(learner_->average_network() ? *learner_->average_network() : learner_->network());
   Json training = Json::parse(settings_to_json(settings_));
   training["train_pictures"] = training_->samples().size();
   training["epochs_done"] = report.epoch;
@@ -405,57 +319,23 @@ void Trainer::draw_curves(const RunFolder& folder) {
 }
 
 TrainPlan Trainer::plan() {
-  const NetworkCost cost = count_cost(card_.network, card_.preprocessing.resolution, card_.preprocessing.resolution);
+  const int resolution = card_.preprocessing.resolution;
+  const NetworkCost cost = count_cost(card_.network, resolution, resolution);
   TrainPlan plan;
   plan.architecture = card_.architecture;
   plan.classes = class_count(card_.network);
-  plan.resolution = card_.preprocessing.resolution;
+  plan.input = std::to_string(resolution);
   plan.params = cost.params;
   plan.gmac = cost.gmac;
   plan.train_pictures = static_cast<std::int64_t>(training_->samples().size());
   plan.held_out_pictures = validation_ ? static_cast<std::int64_t>(validation_->samples().size()) : 0;
-  plan.batch_size = settings_.batch_size;
-  plan.accumulate = settings_.accumulate;
   plan.steps_an_epoch = steps_an_epoch_;
-  plan.steps = steps_an_epoch_ * settings_.epochs;
-  for (int epoch = 0; epoch < settings_.epochs; ++epoch) {
-    plan.lr.push_back(learner_->learning_rates().at(static_cast<std::size_t>(epoch * steps_an_epoch_)));
-  }
-  std::int64_t trained = 0;
-  for (const ParameterGroup& group : learner_->optimizer().groups()) {
-    TrainPlan::Group& row = plan.groups.emplace_back();
-    row.name = group.name;
-    row.weight_decay = group.weight_decay;
-    row.lr_scale = group.lr_scale;
-    for (const torch::Tensor& parameter : group.parameters) {
-      ++row.tensors;
-      row.params += parameter.numel();
-    }
-    trained += row.params;
-  }
-  plan.frozen_params = cost.params - trained;
-  const std::int64_t moments = settings_.optimizer == OptimizerKind::kAdamW ? 2 : 1;
-  plan.state_bytes = sizeof(float) * static_cast<std::uint64_t>(cost.params * (settings_.ema_decay > 0 ? 2 : 1) +
-                                                                trained * (1 + moments));
+  plan_schedule(settings_, learner_->learning_rates(), learner_->optimizer(), plan);
 
-  // The first step pays for memory that the next ones find ready.
-  constexpr int kMostSteps = 10;
-  constexpr double kMostSeconds = 10.0;
   EpochLoader loader = loader_from({});
   const Batch batch = loader.next().value();
-  const auto same_batch = [&] { return batch; };
   learner_->set_training();
-  learner_->step(same_batch, 0, *training_);
-  const Clock::time_point start = Clock::now();
-  int steps = 0;
-  do {
-    learner_->step(same_batch, 0, *training_);
-    ++steps;
-  } while (steps < kMostSteps && seconds_since(start) < kMostSeconds);
-  plan.seconds_a_step = seconds_since(start) / steps;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  plan.resident_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  time_steps([&] { learner_->step([&] { return batch; }, 0, *training_); }, plan);
   return plan;
 }
 
