@@ -229,7 +229,7 @@ TEST(Sampling, TakesNoMoreThanItsShareAndFillsWithBackground) {
   std::vector<int> assigned(1000, kBackground);
   for (std::size_t i = 0; i < 100; ++i) assigned[7 * i] = static_cast<int>(i % 5);
   for (std::size_t i = 0; i < 50; ++i) assigned[7 * i + 1] = kLeftOut;
-  const Sample many = sample(assigned, 64, 0.5, draw);
+  const SampledBoxes many = sample(assigned, 64, 0.5, draw);
   EXPECT_EQ(many.positive.size(), 32u);
   EXPECT_EQ(many.negative.size(), 32u);
   for (const int i : many.positive) EXPECT_GE(assigned[static_cast<std::size_t>(i)], 0);
@@ -237,7 +237,7 @@ TEST(Sampling, TakesNoMoreThanItsShareAndFillsWithBackground) {
   EXPECT_TRUE(std::ranges::is_sorted(many.positive));
   EXPECT_EQ(std::ranges::adjacent_find(many.positive), many.positive.end());
 
-  const Sample few = sample(std::span(assigned).first(20), 512, 0.25, draw);
+  const SampledBoxes few = sample(std::span(assigned).first(20), 512, 0.25, draw);
   EXPECT_EQ(few.positive.size(), 3u);
   EXPECT_EQ(few.negative.size(), 14u);
 }

@@ -58,9 +58,9 @@ std::vector<int> assign(std::span<const Box> boxes, std::span<const Box> objects
   return assigned;
 }
 
-Sample sample(std::span<const int> assigned, int count, double positive_share,
-              const std::function<std::uint64_t(std::uint64_t)>& draw) {
-  Sample all;
+SampledBoxes sample(std::span<const int> assigned, int count, double positive_share,
+                    const std::function<std::uint64_t(std::uint64_t)>& draw) {
+  SampledBoxes all;
   for (std::size_t b = 0; b < assigned.size(); ++b) {
     if (assigned[b] >= 0) all.positive.push_back(static_cast<int>(b));
     if (assigned[b] == kBackground) all.negative.push_back(static_cast<int>(b));

@@ -25,14 +25,14 @@ struct AssignmentOptions {
 // For each box the index of its object, kBackground or kLeftOut. Of objects that a box overlaps equally the first one.
 std::vector<int> assign(std::span<const Box> boxes, std::span<const Box> objects, const AssignmentOptions& options);
 
-struct Sample {
+struct SampledBoxes {
   std::vector<int> positive;  // indices of boxes, ascending
   std::vector<int> negative;
 };
 
 // At most `count` boxes, at most `positive_share` of them with an object; background takes the places that objects
 // leave. Too many are drawn from without replacement: `draw(n)` gives a number in [0, n).
-Sample sample(std::span<const int> assigned, int count, double positive_share,
-              const std::function<std::uint64_t(std::uint64_t)>& draw);
+SampledBoxes sample(std::span<const int> assigned, int count, double positive_share,
+                    const std::function<std::uint64_t(std::uint64_t)>& draw);
 
 }  // namespace convnext

@@ -15,7 +15,10 @@ CocoPictures CocoPictures::open(const std::filesystem::path& annotations, const 
     throw Error(ErrorCode::kNotFound,
                 fmt::format("there is no folder '{}' for the pictures of '{}'", folder.string(), annotations.string()));
   }
-  result.dataset_ = read_coco_dataset(annotations, CocoFields::for_training(/*masks=*/true));
+  CocoFields fields = CocoFields::for_training(/*masks=*/true);
+  fields.areas = options.areas;
+  result.has_areas_ = options.areas;
+  result.dataset_ = read_coco_dataset(annotations, fields);
   std::int64_t dropped = 0, empty = 0;
   for (std::size_t i = 0; i < result.dataset_.pictures.size(); ++i) {
     const CocoPicture& picture = result.dataset_.pictures[i];

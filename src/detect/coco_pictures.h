@@ -17,6 +17,7 @@ namespace convnext {
 
 struct CocoPicturesOptions {
   bool only_with_objects = false;  // leaves out pictures that nothing is to be learned from, as mmdetection trains
+  bool areas = false;              // objects must have areas, which a detector is judged by
 };
 
 class CocoPictures {
@@ -28,6 +29,9 @@ class CocoPictures {
 
   std::size_t size() const { return kept_.size(); }
   const std::vector<CocoCategory>& categories() const { return dataset_.categories; }
+  // All that the file says: crowds and pictures that were left out, too.
+  const CocoDataset& dataset() const { return dataset_; }
+  bool has_areas() const { return has_areas_; }
   // Of the file: what people should know of it, and what was left out.
   const std::vector<CocoWarning>& warnings() const { return dataset_.warnings; }
 
@@ -41,6 +45,7 @@ class CocoPictures {
  private:
   CocoDataset dataset_;
   std::filesystem::path folder_;
+  bool has_areas_ = false;
   std::vector<std::size_t> kept_;         // numbers in dataset_.pictures
   std::vector<OutlinedObjects> objects_;  // of those
 };

@@ -61,7 +61,7 @@ DeltaUnits units_of(const DetectorConfig& config, int stage) {
   return {static_cast<float>(config.stage_centre_deviations[at]), static_cast<float>(config.stage_size_deviations[at])};
 }
 
-// Sample `draw`s as sample() wants them, the same for the same picture and purpose.
+// `draw`s as sample() wants them, the same for the same picture and purpose.
 auto draws_for(std::uint64_t key, std::uint64_t purpose, std::size_t picture) {
   return [random = KeyedRandom({key, purpose, picture})](std::uint64_t count) mutable -> std::uint64_t {
     return random.below(static_cast<std::uint32_t>(count));
@@ -248,7 +248,7 @@ void Detector::add_proposal_losses(const ProposalOutputs& outputs, const Detecto
                                               .negative = static_cast<float>(config_.anchor_negative),
                                               .low_quality = true,
                                               .low_quality_least = static_cast<float>(config_.anchor_negative)});
-    const Sample chosen =
+    const SampledBoxes chosen =
         sample(assigned, config_.anchor_samples, kAnchorPositiveShare, draws_for(key, kDrawsOfAnchors, p));
     const auto place = [&](int i) {
       return static_cast<std::int64_t>(p) * count + usable[static_cast<std::size_t>(i)];
@@ -309,8 +309,8 @@ Detector::Samples Detector::sampled(const std::vector<std::vector<Box>>& proposa
         proposals[p], own,
         {.positive = overlap, .negative = overlap, .low_quality = config_.low_quality, .low_quality_least = overlap});
     assigned.insert(assigned.end(), of_proposals.begin(), of_proposals.end());
-    const Sample chosen = sample(assigned, config_.box_samples, kBoxPositiveShare,
-                                 draws_for(key, kDrawsOfAnchors + 1 + static_cast<std::uint64_t>(stage), p));
+    const SampledBoxes chosen = sample(assigned, config_.box_samples, kBoxPositiveShare,
+                                       draws_for(key, kDrawsOfAnchors + 1 + static_cast<std::uint64_t>(stage), p));
     const auto add = [&](int number, int object) {
       const auto i = static_cast<std::size_t>(number);
       samples.regions.push_back({static_cast<int>(p), boxes[i]});

@@ -38,7 +38,7 @@ constexpr double opacity_of(bool hollow) { return hollow ? 0.0 : 0.5; }
 struct Field {
   const BubblePanel* panel = nullptr;
   std::vector<Line> lines;
-  Box box;
+  Rectangle box;
   Range x, y;
   bool first = false;  // of its row
 
@@ -264,7 +264,7 @@ class Script {
         "fillstyle transparent solid {:.2f} border lc rgb '{}'\n",
         x / layout_.width, 1 - y / layout_.height, radius / layout_.width, rgb, opacity, rgb);
   }
-  void margins(const Box& box) {
+  void margins(const Rectangle& box) {
     text_ += fmt::format(
         "set lmargin at screen {:.6f}\nset rmargin at screen {:.6f}\n"
         "set tmargin at screen {:.6f}\nset bmargin at screen {:.6f}\n",
@@ -295,7 +295,7 @@ void draw_field(const Field& field, const Arrangement& layout, std::size_t index
   script.raw(axis_script('y', field.y, false, ticks(field.y, kFieldHeight / kTickDistance, false, false)));
   script.line(field.first ? "set format y '%h'" : "set format y ''");
 
-  const Box& box = field.box;
+  const Rectangle& box = field.box;
   const auto fitting = [&](double letter) { return static_cast<std::size_t>(box.width / letter); };
   if (!field.panel->title.empty()) {
     script.label(cut_short(field.panel->title, fitting(kAxisLetter)), box.left, box.top - kYLabel - kPanelTitle / 2 + 4,
@@ -327,7 +327,7 @@ void draw_field(const Field& field, const Arrangement& layout, std::size_t index
     const std::string_view rgb = rgb_of(line->colour);
     script.circle(mark.x, mark.y, mark.radius, rgb, opacity_of(line->hollow));
     if (bubble->name.empty()) continue;
-    const Box& name = bubble->label.box;
+    const Rectangle& name = bubble->label.box;
     if (bubble->label.apart) {
       const double to_x = std::clamp(mark.x, name.left, name.left + name.width);
       const double to_y = std::clamp(mark.y, name.top, name.top + name.height);

@@ -24,36 +24,36 @@ constexpr std::size_t kBeginnings = 16;
 constexpr double kOnName = 40.0, kOnMark = 60.0, kOnOwnMark = 400.0, kOnStroke = 0.8, kOnLeader = 4.0, kDistance = 1.0;
 
 struct Place {
-  Box box;
+  Rectangle box;
   Stroke leader;       // from the mark's centre, where a line has to join them; else a point
   double price = 0.0;  // of the place itself
   bool apart = false;
 };
 
-Box widened(const Box& box, double margin) {
+Rectangle widened(const Rectangle& box, double margin) {
   return {box.left - margin, box.top - margin, box.width + 2 * margin, box.height + 2 * margin};
 }
 
-bool contains(const Box& field, const Box& box) {
+bool contains(const Rectangle& field, const Rectangle& box) {
   return box.left >= field.left && box.top >= field.top && box.left + box.width <= field.left + field.width &&
          box.top + box.height <= field.top + field.height;
 }
 
 // `box`, moved as little as brings it into the field.
-Box within(const Box& field, Box box) {
+Rectangle within(const Rectangle& field, Rectangle box) {
   box.left = std::max(field.left, std::min(box.left, field.left + field.width - box.width));
   box.top = std::max(field.top, std::min(box.top, field.top + field.height - box.height));
   return box;
 }
 
 // From the mark's centre to the nearest point of the box.
-Stroke leader_to(const Box& box, const LabelledMark& mark) {
+Stroke leader_to(const Rectangle& box, const LabelledMark& mark) {
   return {mark.x, mark.y, std::clamp(mark.x, box.left, box.left + box.width),
           std::clamp(mark.y, box.top, box.top + box.height)};
 }
 
 // All places for the name of mark `index`, with what is bad about each whatever the other names do.
-std::vector<Place> places_of(std::size_t index, const std::vector<LabelledMark>& marks, const Box& field,
+std::vector<Place> places_of(std::size_t index, const std::vector<LabelledMark>& marks, const Rectangle& field,
                              const std::vector<Stroke>& strokes) {
   const LabelledMark& mark = marks[index];
   std::vector<Place> places;
@@ -63,8 +63,8 @@ std::vector<Place> places_of(std::size_t index, const std::vector<LabelledMark>&
       const double right = std::cos(angle), down = std::sin(angle);
       // The box leans with its nearest side or corner on a circle around the mark.
       const double x = mark.x + (mark.radius + gap) * right, y = mark.y + (mark.radius + gap) * down;
-      const Box box = {x + (right - 1) / 2 * mark.label_width, y + (down - 1) / 2 * mark.label_height, mark.label_width,
-                       mark.label_height};
+      const Rectangle box = {x + (right - 1) / 2 * mark.label_width, y + (down - 1) / 2 * mark.label_height,
+                             mark.label_width, mark.label_height};
       if (!contains(field, box)) continue;
       Place place{.box = box, .leader = {}, .price = kDistance * gap, .apart = gap >= kApart};
       if (place.apart) place.leader = leader_to(box, mark);
@@ -78,8 +78,8 @@ std::vector<Place> places_of(std::size_t index, const std::vector<LabelledMark>&
     }
   }
   if (places.empty()) {
-    const Box box = {mark.x + mark.radius + kGaps[0], mark.y - mark.label_height / 2, mark.label_width,
-                     mark.label_height};
+    const Rectangle box = {mark.x + mark.radius + kGaps[0], mark.y - mark.label_height / 2, mark.label_width,
+                           mark.label_height};
     places.push_back({.box = within(field, box), .leader = {}});
   }
   return places;
@@ -92,7 +92,7 @@ using Choice = std::vector<std::optional<std::size_t>>;
 double price_at(const Place& place, std::size_t index, const std::vector<std::vector<Place>>& places,
                 const std::vector<std::size_t>& named, const Choice& choice, double enough) {
   double price = place.price;
-  const Box box = widened(place.box, kMargin);
+  const Rectangle box = widened(place.box, kMargin);
   for (const std::size_t j : named) {
     if (price >= enough) break;
     if (j == index || !choice[j]) continue;
@@ -139,19 +139,19 @@ double price_of(const std::vector<std::vector<Place>>& places, const std::vector
 
 }  // namespace
 
-double overlap(const Box& a, const Box& b) {
+double overlap(const Rectangle& a, const Rectangle& b) {
   const double width = std::min(a.left + a.width, b.left + b.width) - std::max(a.left, b.left);
   const double height = std::min(a.top + a.height, b.top + b.height) - std::max(a.top, b.top);
   return width > 0 && height > 0 ? width * height : 0.0;
 }
 
-double reach(const LabelledMark& mark, const Box& box) {
+double reach(const LabelledMark& mark, const Rectangle& box) {
   const double dx = mark.x - std::clamp(mark.x, box.left, box.left + box.width);
   const double dy = mark.y - std::clamp(mark.y, box.top, box.top + box.height);
   return std::max(0.0, mark.radius - std::hypot(dx, dy));
 }
 
-double length_within(const Stroke& stroke, const Box& box) {
+double length_within(const Stroke& stroke, const Rectangle& box) {
   // The part of the stroke, from 0 to 1, that is between each pair of the box's sides.
   double from = 0.0, to = 1.0;
   const auto clip = [&](double start, double step, double low, double high) {
@@ -169,7 +169,7 @@ double length_within(const Stroke& stroke, const Box& box) {
   return std::max(0.0, to - from) * std::hypot(dx, dy);
 }
 
-std::vector<PlacedLabel> place_labels(const std::vector<LabelledMark>& marks, const Box& field,
+std::vector<PlacedLabel> place_labels(const std::vector<LabelledMark>& marks, const Rectangle& field,
                                       const std::vector<Stroke>& strokes) {
   std::vector<std::vector<Place>> places;
   std::vector<std::size_t> order;  // of the marks that have names

@@ -6,7 +6,7 @@
 namespace convnext {
 
 // Pixels, y downwards.
-struct Box {
+struct Rectangle {
   double left = 0.0;
   double top = 0.0;
   double width = 0.0;
@@ -30,20 +30,20 @@ struct Stroke {
 };
 
 struct PlacedLabel {
-  Box box;
+  Rectangle box;
   bool apart = false;  // so far from its mark that a line has to join them
 };
 
 // One for each mark, in their order, within `field`: to the right of the mark where that is free, else around it, else
 // further away. The same marks give the same places.
-std::vector<PlacedLabel> place_labels(const std::vector<LabelledMark>& marks, const Box& field,
+std::vector<PlacedLabel> place_labels(const std::vector<LabelledMark>& marks, const Rectangle& field,
                                       const std::vector<Stroke>& strokes = {});
 
 // The area that two boxes share.
-double overlap(const Box& a, const Box& b);
+double overlap(const Rectangle& a, const Rectangle& b);
 // How far a disc reaches into a box; 0 where they do not touch.
-double reach(const LabelledMark& mark, const Box& box);
+double reach(const LabelledMark& mark, const Rectangle& box);
 // How much of a stroke lies in a box.
-double length_within(const Stroke& stroke, const Box& box);
+double length_within(const Stroke& stroke, const Rectangle& box);
 
 }  // namespace convnext
