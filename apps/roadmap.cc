@@ -343,7 +343,7 @@ ExitCode show_plan(const Options& options, const RoadmapTraining& training) {
     rows.push_back({{"step", run.step},
                     {"params", plan.params},
                     {"gmac", plan.gmac},
-                    {"resolution", plan.resolution},
+                    {"input", plan.input},
                     {"steps", plan.steps},
                     {"pictures", plan.steps * plan.batch_size * plan.accumulate},
                     {"state_bytes", plan.state_bytes},

@@ -85,7 +85,7 @@ MixDraw curve_draw(std::uint64_t batch) {
   return cutmix_box(lambda, 32, 32, static_cast<int>(mix(key + 2) % 32), static_cast<int>(mix(key + 3) % 32));
 }
 
-void see_norms(Worst& worst, const Network& network, const SafetensorsFile& golden, const std::string& what) {
+void see_norms(Worst& worst, const torch::nn::Module& network, const SafetensorsFile& golden, const std::string& what) {
   const auto names = Json::parse(golden.metadata().at("names")).get<std::vector<std::string>>();
   const std::vector<double> expected = golden_numbers(golden, what);
   const auto parameters = network.named_parameters();

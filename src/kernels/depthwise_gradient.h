@@ -3,9 +3,9 @@
 //   gradient(c, i, j) = sum over pictures, y, x of out_gradient(y, x, c) * in(y + i - k/2, x + j - k/2, c)
 //
 // Layout NHWC without gaps, which is PyTorch's channels_last. Cost k*k multiply-adds an input, as the convolution
-// itself. PyTorch's own goes through one matrix product a channel without AVX-512, and is 38 % of a training step of
-// the CIFAR-10 network. The gradient by the input needs no kernel of its own: it is the convolution of `out_gradient`
-// with the turned kernel.
+// itself. PyTorch's own goes through one matrix product a channel without AVX-512, and is two fifths of a training step
+// of the CIFAR-10 network (docs/performance.md). The gradient by the input needs no kernel of its own: it is the
+// convolution of `out_gradient` with the turned kernel.
 #pragma once
 
 #include <cstdint>
