@@ -19,7 +19,7 @@
 namespace convnext {
 
 struct DrawnObject {
-  Rectangle box;  // pixels; the part of it that lies on the picture is drawn
+  Rectangle box{};  // pixels; the part of it that lies on the picture is drawn
   std::string name{};
   std::optional<double> score{};  // stands behind the name
   int class_index = 0;            // decides the colour
