@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "apps/coco_report.h"
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "apps/terminal.h"
@@ -21,27 +22,6 @@ struct CocoEvalOptions {
   int threads = 0;
   bool json = false;
 };
-
-// The names of coco_stat_names() as JSON has names.
-constexpr std::array<std::string_view, kCocoStats> kFieldNames = {"ap",        "ap50",     "ap75",      "ap_small",
-                                                                  "ap_medium", "ap_large", "ar1",       "ar10",
-                                                                  "ar100",     "ar_small", "ar_medium", "ar_large"};
-
-std::string format_stat(double stat) { return stat < 0 ? "-" : fmt::format("{:.3f}", stat); }
-
-void print_categories(const CocoDataset& truth, const CocoEvaluation& evaluation) {
-  using enum Table::Align;
-  std::vector<Table::Column> columns = {{"category"}, {"objects", kRight}, {"detections", kRight}};
-  for (const std::string_view name : coco_stat_names()) columns.push_back({std::string(name), kRight});
-  Table table(std::move(columns));
-  for (std::size_t i = 0; i < truth.categories.size(); ++i) {
-    std::vector<std::string> cells = {truth.categories[i].name, format_count(evaluation.counts[i].objects),
-                                      format_count(evaluation.counts[i].detections)};
-    for (const double stat : evaluation.stats_of(i)) cells.push_back(format_stat(stat));
-    table.add(std::move(cells));
-  }
-  print("\n" + table.text());
-}
 
 ExitCode coco_eval(const CocoEvalOptions& options) {
   const CocoType type = coco_type_named(options.type);
@@ -64,16 +44,7 @@ ExitCode coco_eval(const CocoEvalOptions& options) {
                                        {"annotations", truth.annotations.size()},
                                        {"detections", detections},
                                        {"seconds", clock.seconds()},
-                                       {"per_category", nlohmann::ordered_json::array()}};
-    for (std::size_t i = 0; i < truth.categories.size(); ++i) {
-      nlohmann::ordered_json row = {{"id", truth.categories[i].id},
-                                    {"name", truth.categories[i].name},
-                                    {"objects", evaluation.counts[i].objects},
-                                    {"detections", evaluation.counts[i].detections}};
-      const std::array<double, kCocoStats> stats = evaluation.stats_of(i);
-      for (std::size_t k = 0; k < kCocoStats; ++k) row[std::string(kFieldNames[k])] = stats[k];
-      document["per_category"].push_back(std::move(row));
-    }
+                                       {"per_category", category_rows(truth, evaluation)}};
     print_document(document);
     return kDone;
   }
@@ -81,7 +52,7 @@ ExitCode coco_eval(const CocoEvalOptions& options) {
                     format_count(static_cast<std::int64_t>(truth.annotations.size())), format_count(detections),
                     masks ? "masks" : "boxes"));
   print(coco_summary(evaluation.stats));
-  if (options.per_category) print_categories(truth, evaluation);
+  if (options.per_category) print("\n" + category_table(truth, evaluation));
   return kDone;
 }
 

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
+#include "apps/detector_eval.h"
 #include "apps/program.h"
 #include "apps/program_backend.h"
 #include "apps/training_program.h"
@@ -13,6 +14,10 @@ namespace convnext::apps {
 std::unique_ptr<Backend> program_backend(const Card& card) {
   if (std::holds_alternative<ConvNextConfig>(card.network)) return make_cpu_backend();
   throw RunByTrainingProgram(fmt::format("'{}' is run", card.architecture));
+}
+
+ExitCode eval_detector(const DetectorEvalOptions& options) {
+  throw RunByTrainingProgram(fmt::format("the detector '{}' is run", options.model));
 }
 
 namespace {
@@ -27,9 +32,10 @@ ExitCode main(int argc, char** argv) {
   program.require_subcommand(1);
   program.footer(
       "Each command has its own --help, with an example. `convnext train` and `convnext pack` train, `convnext "
-      "roadmap` "
-      "and `convnext compare` show ConvNeXt beside other networks: these, and all that runs a network that is no "
-      "ConvNeXt, are done by the program convnext-train, which takes the place of this one.");
+      "detect` finds objects, `convnext roadmap` and `convnext compare` show ConvNeXt beside other networks: these, "
+      "and "
+      "all that runs a network that is no ConvNeXt, are done by the program convnext-train, which takes the place of "
+      "this one.");
   Command chosen;
   add_list(program, chosen);
   add_info(program, chosen);

@@ -28,6 +28,7 @@ struct OwnCommand {
 
 constexpr std::array kOwnCommands = {
     OwnCommand{"train", train_command, "Train a network on folders of pictures"},
+    OwnCommand{"detect", detect_command, "Find objects in pictures"},
     OwnCommand{"pack", pack_command, "Put labelled pictures into tar shards"},
     OwnCommand{"roadmap", roadmap_command, "The steps from ResNet to ConvNeXt, published and trained here"},
     OwnCommand{"compare", compare_command, "Networks side by side: cost, accuracy, speed"},

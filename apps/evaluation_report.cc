@@ -183,7 +183,8 @@ void print_report(const EvaluationReport& result) {
 void add_evaluation_options(CLI::App& command, EvaluationCommand& options) {
   command
       .add_option("DATA", options.data,
-                  "A folder of class folders, a folder of shards, or one that holds val, validation or test")
+                  "A folder of class folders, a folder of shards, or one that holds val, validation or test; for a "
+                  "detector COCO's JSON")
       ->required();
   add_model_options(command, options.model);
   add_preprocessing_options(command, options.preprocessing);
@@ -203,14 +204,7 @@ void check_evaluation_options(const EvaluationCommand& options) {
   if (options.by_index && !options.class_map.empty()) {
     throw UsageError("--by-index and --class-map contradict each other: give one of them");
   }
-  if (options.confusion.empty()) return;
-  // Hours later would be too late.
-  const fs::path folder = fs::path(options.confusion).parent_path();
-  std::error_code error;
-  if (!folder.empty() && !fs::is_directory(folder, error)) {
-    throw Error(ErrorCode::kNotFound,
-                fmt::format("cannot write '{}': there is no folder '{}'", options.confusion, folder.string()));
-  }
+  require_folder_of(options.confusion);
 }
 
 EvaluationData open_evaluation_data(const EvaluationCommand& options, const ModelClasses& classes) {

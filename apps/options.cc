@@ -115,6 +115,13 @@ fs::path program_folder() {
   return error ? fs::current_path() : program.parent_path();
 }
 
+void require_folder_of(const std::string& file) {
+  const fs::path folder = fs::path(file).parent_path();
+  std::error_code error;
+  if (folder.empty() || fs::is_directory(folder, error)) return;
+  throw Error(ErrorCode::kNotFound, fmt::format("cannot write '{}': there is no folder '{}'", file, folder.string()));
+}
+
 void add_json_option(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "Write one JSON document to standard output");
 }

@@ -38,6 +38,10 @@ auto problem_of(Read read) {
 // The folder that this program lies in.
 std::filesystem::path program_folder();
 
+// For a file that is written in the end, when it would be too late. Throws Error (kNotFound) when the folder that it is
+// to lie in is not there; nothing for an empty name.
+void require_folder_of(const std::string& file);
+
 // --json
 void add_json_option(CLI::App& command, bool& json);
 

@@ -95,11 +95,11 @@ void PictureRunner::finish() {
   batch_.clear();
 }
 
-void add_inputs(const std::vector<std::string>& inputs, PictureRunner& runner) {
+void visit_inputs(const std::vector<std::string>& inputs, const VisitInput& visit) {
   for (const std::string& input : inputs) {
     std::error_code ignored;
     if (!fs::is_directory(input, ignored)) {
-      runner.add(input);
+      visit(input, {});
       continue;
     }
     bool empty = true;
@@ -108,44 +108,35 @@ void add_inputs(const std::vector<std::string>& inputs, PictureRunner& runner) {
       walk_pictures(input, [&](const fs::path& file) {
         empty = false;
         try {
-          runner.add(file);
+          visit(file, {});
         } catch (...) {
           stopped = std::current_exception();
         }
         return !stopped;
       });
     } catch (const Error& error) {
-      runner.add_failed(input, error.what());
+      visit(input, error.what());
       continue;
     }
     if (stopped) std::rethrow_exception(stopped);
-    if (empty) {
-      runner.add_failed(input, fmt::format("the folder '{}' holds no pictures (jpg, jpeg, png, webp)", input));
-    }
+    if (empty) visit(input, fmt::format("the folder '{}' holds no pictures (jpg, jpeg, png, webp)", input));
   }
+}
+
+void add_inputs(const std::vector<std::string>& inputs, PictureRunner& runner) {
+  visit_inputs(inputs, [&runner](const fs::path& file, const std::string& error) {
+    if (error.empty()) {
+      runner.add(file);
+    } else {
+      runner.add_failed(file, error);
+    }
+  });
   runner.finish();
 }
 
 std::int64_t count_inputs(const std::vector<std::string>& inputs) {
   std::int64_t count = 0;
-  for (const std::string& input : inputs) {
-    std::error_code ignored;
-    if (!fs::is_directory(input, ignored)) {
-      ++count;
-      continue;
-    }
-    const std::int64_t before = count;
-    try {
-      walk_pictures(input, [&count](const fs::path&) {
-        ++count;
-        return true;
-      });
-    } catch (const Error&) {
-      ++count;
-      continue;
-    }
-    if (count == before) ++count;
-  }
+  visit_inputs(inputs, [&count](const fs::path&, const std::string&) { ++count; });
   return count;
 }
 

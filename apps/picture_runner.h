@@ -69,8 +69,12 @@ class PictureRunner {
   std::int64_t failed_ = 0;
 };
 
-// Gives `runner` each of `inputs`, which are picture files, or folders that are walked. A folder that cannot be read,
-// or holds no picture, is a failure of its own.
+// Calls `visit` with each of `inputs`, which are picture files, or folders that are walked. A folder that cannot be
+// read, or holds no picture, is visited itself, with an error that says so; of the others it is empty.
+using VisitInput = std::function<void(const std::filesystem::path& file, const std::string& error)>;
+void visit_inputs(const std::vector<std::string>& inputs, const VisitInput& visit);
+
+// Gives each of them to `runner`, errors as failures.
 void add_inputs(const std::vector<std::string>& inputs, PictureRunner& runner);
 
 // How many pictures that will be; a folder that cannot be read counts as one.

@@ -7,6 +7,7 @@ namespace convnext::apps {
 
 // `argv[0]` is the command's name. Throw UsageError or Error.
 ExitCode train_command(int argc, char** argv);
+ExitCode detect_command(int argc, char** argv);
 ExitCode pack_command(int argc, char** argv);
 ExitCode roadmap_command(int argc, char** argv);
 ExitCode compare_command(int argc, char** argv);

@@ -20,7 +20,7 @@ ran=0
 for document in README.md docs/*.md; do
   commands=$(blocks "$document" sh)
   if [[ -n $commands ]]; then
-    if grep -qE '^convnext (train|roadmap|compare)' <<<"$commands" && [[ ! -x $programs/convnext-train ]]; then
+    if grep -qE '^convnext (train|roadmap|compare|detect)' <<<"$commands" && [[ ! -x $programs/convnext-train ]]; then
       echo "$document: left out, convnext-train is not built"
     else
       folder=$scratch/$(basename "$document" .md)

@@ -50,3 +50,12 @@ target_compile_definitions(compare_program_test PRIVATE CONVNEXT_PROGRAM="$<TARG
 add_dependencies(compare_program_test convnext_program convnext_train_program)
 
 convnext_test(detector_test detector_test.cc golden.cc LIBRARIES convnext_detector LABELS heavy)
+
+# What objects look like when they are drawn; without libtorch, as the report.
+convnext_test(detection_drawing_test detection_drawing_test.cc LIBRARIES convnext_report)
+
+convnext_test(picture_detection_test picture_detection_test.cc golden.cc LIBRARIES convnext_detector LABELS heavy)
+libtorch_precompiled_header(picture_detection_test)
+convnext_test(detect_program_test detect_program_test.cc LABELS heavy)
+target_compile_definitions(detect_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
+add_dependencies(detect_program_test convnext_program convnext_train_program)

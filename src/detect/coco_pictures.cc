@@ -30,7 +30,7 @@ CocoPictures CocoPictures::open(const std::filesystem::path& annotations, const 
     result.objects_.push_back(std::move(objects));
   }
   std::vector<CocoWarning>& warnings = result.dataset_.warnings;
-  if (dropped > 0) {
+  if (dropped > 0 && !options.areas) {
     warnings.push_back({dropped,
                         "an annotation is a crowd, has a side of less than a pixel, or lies outside of its "
                         "picture: nothing is learned from it"});

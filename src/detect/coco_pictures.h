@@ -17,7 +17,8 @@ namespace convnext {
 
 struct CocoPicturesOptions {
   bool only_with_objects = false;  // leaves out pictures that nothing is to be learned from, as mmdetection trains
-  bool areas = false;              // objects must have areas, which a detector is judged by
+  // To judge a detector: objects must have areas, and what nothing is learned from is no matter for a warning.
+  bool areas = false;
 };
 
 class CocoPictures {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "convnext/error.h"
@@ -86,6 +87,31 @@ int best_class(std::span<const float> logits) {
   return static_cast<int>(std::ranges::max_element(logits.first(logits.size() - 1)) - logits.begin());
 }
 
+// Books the time from one lap to the next; without `seconds` it does nothing.
+class PartTimer {
+ public:
+  PartTimer(DetectorSeconds* seconds, const torch::Device& device) : seconds_(seconds), device_(device) { restart(); }
+
+  void lap(DetectorPart part) {
+    if (seconds_ == nullptr) return;
+    const Clock::time_point before = last_;
+    restart();
+    (*seconds_)[static_cast<std::size_t>(part)] += std::chrono::duration<double>(last_ - before).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void restart() {
+    if (seconds_ != nullptr && device_.is_cuda()) torch::cuda::synchronize(device_.index());
+    last_ = Clock::now();
+  }
+
+  DetectorSeconds* seconds_;
+  torch::Device device_;
+  Clock::time_point last_;
+};
+
 // Of the gradient of nothing: what a loss is where there is nothing to learn from.
 torch::Tensor no_loss(const torch::Tensor& like) { return torch::zeros({}, like.options().dtype(torch::kFloat32)); }
 
@@ -130,7 +156,10 @@ void Detector::train(bool on) {
 
 std::vector<torch::Tensor> Detector::pyramid(const torch::Tensor& pictures,
                                              std::optional<std::uint64_t> drop_path_key) {
-  std::vector<torch::Tensor> stages = backbone_->forward(pictures, drop_path_key).stages;
+  return pyramid_of(backbone_->forward(pictures, drop_path_key).stages);
+}
+
+std::vector<torch::Tensor> Detector::pyramid_of(std::vector<torch::Tensor> stages) {
   for (std::size_t i = 0; i < output_norms_.size(); ++i) {
     stages[i] = output_norms_[i]->forward(stages[i].permute({0, 2, 3, 1})).permute({0, 3, 1, 2});
   }
@@ -446,11 +475,17 @@ NamedLosses Detector::losses(const DetectorBatch& batch, std::span<const Picture
   return losses;
 }
 
-std::vector<std::vector<Detection>> Detector::detect(const DetectorBatch& batch) {
+std::vector<std::vector<Detection>> Detector::detect(const DetectorBatch& batch, DetectorSeconds* seconds) {
   check(batch);
   const torch::NoGradGuard no_grad;
-  const std::vector<torch::Tensor> maps = pyramid(batch.pictures);
+  PartTimer timer(seconds, batch.pictures.device());
+  std::vector<torch::Tensor> stages =
+      stage_maps_ ? stage_maps_(batch.pictures) : backbone_->forward(batch.pictures).stages;
+  timer.lap(DetectorPart::kBackbone);
+  const std::vector<torch::Tensor> maps = pyramid_of(std::move(stages));
+  timer.lap(DetectorPart::kPyramid);
   std::vector<std::vector<Box>> boxes = proposals_of(propose_at(maps), batch);
+  timer.lap(DetectorPart::kProposals);
   std::vector<std::vector<Detection>> detections(batch.sizes.size());
 
   std::vector<RegionOfInterest> regions;
@@ -489,7 +524,9 @@ std::vector<std::vector<Detection>> Detector::detect(const DetectorBatch& batch)
     detections[p] = select_detections(of_classes, own, config_.classes, options);
     first += boxes[p].size();
   }
+  timer.lap(DetectorPart::kBoxes);
   add_masks(maps, detections);
+  timer.lap(DetectorPart::kMasks);
   return detections;
 }
 

@@ -12,7 +12,10 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <cstdint>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,6 +38,12 @@ namespace convnext {
 // so that their sum is what training minimises.
 using NamedLosses = std::map<std::string, torch::Tensor>;
 
+// The maps of a backbone's stages on a batch of pictures, channels before rows.
+using StageMaps = std::function<std::vector<torch::Tensor>(const torch::Tensor& pictures)>;
+
+// Seconds that detect() took, by part, in the order of kDetectorParts; each call adds its own.
+using DetectorSeconds = std::array<double, std::size(kDetectorParts)>;
+
 class Detector : public torch::nn::Module {
  public:
   // Throws Error (kInvalidArgument) as validate(). Weights are libtorch's random ones until they are loaded. Parameters
@@ -54,8 +63,13 @@ class Detector : public torch::nn::Module {
   // Throws Error (kInvalidArgument) for sizes, boxes, classes and masks that contradict each other.
   NamedLosses losses(const DetectorBatch& batch, std::span<const PictureObjects> objects, std::uint64_t key);
 
-  // Of each picture, best first, with the probabilities of their masks. In the mode of evaluation, for batch norms.
-  std::vector<std::vector<Detection>> detect(const DetectorBatch& batch);
+  // Of each picture, best first, with the probabilities of their masks. In the mode of evaluation, for batch norms. For
+  // `seconds` a GPU is waited for after each part.
+  std::vector<std::vector<Detection>> detect(const DetectorBatch& batch, DetectorSeconds* seconds = nullptr);
+
+  // From now on detect() has the maps of the stages from elsewhere: they are those of the backbone's weights, which
+  // must not change any more. The detector's own norms and all after them stay its own.
+  void detect_with(StageMaps backbone) { stage_maps_ = std::move(backbone); }
 
  private:
   // Of all levels one after another.
@@ -72,6 +86,7 @@ class Detector : public torch::nn::Module {
     std::vector<std::uint8_t> are_objects;  // whether a region is an object's own box
   };
 
+  std::vector<torch::Tensor> pyramid_of(std::vector<torch::Tensor> stages);
   void check(const DetectorBatch& batch) const;
   void check(const DetectorBatch& batch, std::span<const PictureObjects> objects) const;
   ProposalOutputs propose_at(const std::vector<torch::Tensor>& maps);
@@ -91,6 +106,7 @@ class Detector : public torch::nn::Module {
   void add_masks(const std::vector<torch::Tensor>& maps, std::vector<std::vector<Detection>>& detections);
 
   DetectorConfig config_;
+  StageMaps stage_maps_;  // none: the backbone's
   std::shared_ptr<Network> backbone_;
   std::vector<torch::nn::LayerNorm> output_norms_;  // none for a ResNet
   std::shared_ptr<FeaturePyramid> pyramid_;

@@ -41,6 +41,9 @@ DetectorScores evaluate_detector(Detector& detector, const DetectorCard& card, c
                                  ThreadPool& pool, const std::function<void(std::int64_t pictures)>& progress = {},
                                  const DetectorEvaluationOptions& options = {});
 
+// A detection on the picture of that number in a CocoDataset; its area is that of its mask.
+CocoDetection to_coco(const PictureDetection& found, int picture);
+
 // The classes of a detector are the file's categories in the order of their ids. Throws Error (kMismatch) with both
 // counts, or where both have names, with the first two that differ.
 void check_categories(const DetectorCard& card, const CocoDataset& dataset);

@@ -39,6 +39,14 @@ struct DetectedPicture {
   std::string error;  // why it was skipped; empty when it was not
 };
 
+// Where the time of a run went. What the pool does is of all its threads together, while the network works.
+struct DetectionTimes {
+  double opening = 0;       // decoding and resizing
+  DetectorSeconds parts{};  // of the network
+  double pasting = 0;       // masks onto their pictures
+  double with_picture = 0;  // DetectionRun::with_picture
+};
+
 struct DetectionRun {
   // Decodes a picture; called on the pool's threads. Its Error, or no memory for it, is what the picture is skipped
   // for.
@@ -49,6 +57,7 @@ struct DetectionRun {
   // Called on the calling thread in the order of the numbers.
   std::function<void(DetectedPicture& found)> take;
   int batch_size = 1;  // pictures that the network is given at a time; those of one are padded to the largest
+  DetectionTimes* times = nullptr;  // added to, when it is there
 };
 
 // Many pictures, numbered from 0: while the network works on some, the pool decodes and resizes the next ones and

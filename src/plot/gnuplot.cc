@@ -11,11 +11,11 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <thread>
 
 #include "convnext/error.h"
+#include "plot/text.h"
 
 namespace convnext {
 namespace {
@@ -126,14 +126,8 @@ std::string run_gnuplot(const std::string& script) {
 }
 
 std::string gnuplot_string(const std::string& text) {
-  // The JSON writer is the one that knows UTF-8.
-  const nlohmann::json whole =
-      nlohmann::json::parse(nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   std::string quoted = "'";
-  for (const char c : whole.get_ref<const std::string&>()) {
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    quoted += c == '\'' ? "\u2019" : std::string(1, control ? ' ' : c);
-  }
+  for (const char c : drawable_text(text)) quoted += c == '\'' ? "\u2019" : std::string(1, c);
   return quoted + "'";
 }
 
