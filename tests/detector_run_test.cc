@@ -157,6 +157,10 @@ TEST_F(DetectorRun, LearnsAndLeavesAModelThatIsRead) {
   EXPECT_EQ(training.at("result").at("pictures"), 4);
   EXPECT_TRUE(fs::exists(folder_ / "run/best.safetensors"));
   EXPECT_TRUE(fs::exists(folder_ / "run/settings.toml"));
+  // Two or three rows of four, 64 pixels enlarged to be readable.
+  const Image sheet = Image::open(folder_ / "run/samples.png");
+  EXPECT_GT(sheet.width, 4 * 200);
+  EXPECT_GT(sheet.height, 3 * 150);
   EXPECT_THAT(log("run"), SizeIs(12));
 
   // Done is done.

@@ -14,13 +14,16 @@
 #include "convnext/thread_pool.h"
 #include "detect/coco_pictures.h"
 #include "detect/detection_loader.h"
+#include "detect/detection_sheet.h"
 #include "detect/detector_evaluation.h"
 #include "detect/detector_learner.h"
 #include "detect/detector_start.h"
 #include "io/file.h"
+#include "io/picture.h"
 #include "model/detector_checkpoint.h"
 #include "plot/chart.h"
 #include "train/device.h"
+#include "train/random.h"
 #include "train/run_folder.h"
 #include "train/run_start.h"
 #include "train/schedule.h"
@@ -75,6 +78,7 @@ class DetectorTrainer {
   CocoPictures open_pictures(const std::filesystem::path& annotations, const std::filesystem::path& folder,
                              const CocoPicturesOptions& options) const;
   void open_data();
+  void draw_samples(const RunFolder& folder);
   DetectionLoader loader_from(const RunPosition& position) const;
   // False when it was stopped before the end of the epoch.
   bool train_epoch(RunFolder& folder, RunPosition& position, DetectionEpochReport& report);
@@ -140,7 +144,10 @@ RunEnd DetectorTrainer::run(const std::string& settings_text) {
     return RunEnd::kFinished;
   }
   tensorboard_ = std::make_unique<TensorBoardWriter>(folder.tensorboard_folder(), position.steps + 1);
-  if (position.steps == 0) tensorboard_->text("settings", 0, settings_text);
+  if (position.steps == 0) {
+    tensorboard_->text("settings", 0, settings_text);
+    draw_samples(folder);
+  }
   while (position.epochs_done < settings_.epochs) {
     DetectionEpochReport report;
     if (!train_epoch(folder, position, report)) {
@@ -158,6 +165,21 @@ RunEnd DetectorTrainer::run(const std::string& settings_text) {
   }
   draw_curves(folder);
   return RunEnd::kFinished;
+}
+
+// The first pictures with their objects as the network will see them.
+void DetectorTrainer::draw_samples(const RunFolder& folder) {
+  constexpr std::size_t kMostPictures = 12;
+  std::vector<std::size_t> samples = shuffled_samples(training_->pictures().size(), settings_.seed, /*epoch=*/0);
+  samples.resize(std::min(samples.size(), kMostPictures));
+  std::vector<PreparedPicture> pictures;
+  for (std::size_t& sample : samples) {
+    pictures.push_back(training_->example(settings_.augmentation, settings_.seed, /*epoch=*/0, sample));
+  }
+  const Image sheet = detection_sheet(pictures, card_.labels, /*columns=*/4);
+  write_png(folder.samples_file(), sheet);
+  tensorboard_->image("samples", 0, sheet);
+  say(fmt::format("{} shows the first pictures as the network sees them", folder.samples_file().string()));
 }
 
 DetectionLoader DetectorTrainer::loader_from(const RunPosition& position) const {
