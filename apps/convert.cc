@@ -11,6 +11,8 @@
 #include "convnext/thread_pool.h"
 #include "engine/verify.h"
 #include "model/checkpoint.h"
+#include "model/class_matching.h"
+#include "model/detector_checkpoint.h"
 
 namespace convnext::apps {
 namespace {
@@ -44,19 +46,83 @@ void require_place_for_card(const ConvertOptions& options) {
                   options.output));
 }
 
+// What has been written, as it is said.
+struct Written {
+  std::string architecture;
+  std::string precision;
+  std::string_view layout;
+  std::uint64_t weight_bytes = 0;
+};
+
+void print_written(const ConvertOptions& options, const Written& written) {
+  if (options.json) {
+    print_document(nlohmann::ordered_json({{"file", options.output},
+                                           {"architecture", written.architecture},
+                                           {"layout", written.layout},
+                                           {"precision", written.precision},
+                                           {"weight_bytes", written.weight_bytes}}));
+  } else {
+    print(fmt::format("{}: {} in {}, layout {}, {}\n", options.output, written.architecture, written.precision,
+                      written.layout, format_bytes(written.weight_bytes)));
+  }
+}
+
+void report_lost_card(const ConvertOptions& options, std::string_view what) {
+  if (!is_pytorch_output(options.output)) return;
+  report(fmt::format("'{}' is a PyTorch file: labels, {} and the rest of the card stay behind", options.output, what));
+}
+
+WrittenDetectorLayout detector_layout_named(const std::string& name) try {
+  return written_detector_layout_from_name(name);
+} catch (const Error& error) {
+  throw UsageError(fmt::format("--layout: {}", error.what()));
+}
+
+ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::path& file) {
+  const WrittenDetectorLayout layout = detector_layout_named(options.layout);
+  if (options.preprocessing.any()) {
+    throw UsageError(
+        fmt::format("'{}' is a detector, whose pictures keep their proportions: the options of "
+                    "preprocessing go with networks that classify",
+                    options.model));
+  }
+  DetectorCheckpoint checkpoint = read_detector(file, {.prefer_average = !options.no_ema});
+  for (const std::string& note : checkpoint.notes) report(note);
+  report_lost_card(options, "size of pictures");
+  const DType dtype = storage_types().at(options.dtype);
+  const WeightStore weights = converted(checkpoint.weights, dtype);
+  DetectorCard& card = checkpoint.card;
+  card.precision = precision_name(dtype);
+  if (!options.license.empty()) card.license = options.license;
+  if (!options.labels.empty()) {
+    card.labels = read_labels(options.labels);
+    check_label_count(card.labels, card.detector.classes, fmt::format("'{}'", options.labels));
+  }
+  write_detector(options.output, card, weights, layout);
+  print_written(options, {card.architecture, card.precision, name_of(layout), weights.bytes()});
+  return kDone;
+}
+
+WrittenLayout network_layout_named(const std::string& name) {
+  if (name == name_of(WrittenDetectorLayout::kMmdet)) {
+    throw UsageError("--layout mmdet goes with a detector, and this is a network: own, timm, fb, torchvision or hf");
+  }
+  return written_layout_from_name(name);
+}
+
 ExitCode convert(const ConvertOptions& options) {
   require_place_for_card(options);
-  Checkpoint checkpoint =
-      read_model(model_file(options.model), options.architecture, {.prefer_average = !options.no_ema});
+  const std::filesystem::path file = model_file(options.model);
+  const TensorFileOptions file_options{.prefer_average = !options.no_ema};
+  // A file that is called a network's is one, which may be the backbone of a detector.
+  if (options.architecture.empty() && holds_detector(file, file_options)) return convert_detector(options, file);
+  const WrittenLayout layout = network_layout_named(options.layout);
+  Checkpoint checkpoint = read_model(file, options.architecture, file_options);
   const bool is_pytorch = is_pytorch_output(options.output);
   std::unique_ptr<Backend> backend;  // for the check vector, which a card has
   if (!is_pytorch) backend = program_backend(checkpoint.card);
   for (const std::string& note : checkpoint.notes) report(note);
-  if (is_pytorch) {
-    report(fmt::format("'{}' is a PyTorch file: labels, preprocessing and the rest of the card stay behind",
-                       options.output));
-  }
-  const WrittenLayout layout = written_layout_from_name(options.layout);
+  report_lost_card(options, "preprocessing");
   const DType dtype = storage_types().at(options.dtype);
   const WeightStore weights = converted(checkpoint.weights, dtype);
   Card& card = checkpoint.card;
@@ -68,17 +134,7 @@ ExitCode convert(const ConvertOptions& options) {
     card.check = make_check_vector(card, weights, *backend, &pool);
   }
   export_checkpoint(options.output, card, weights, layout);
-
-  if (options.json) {
-    print_document(nlohmann::ordered_json({{"file", options.output},
-                                           {"architecture", card.architecture},
-                                           {"layout", name_of(layout)},
-                                           {"precision", card.precision},
-                                           {"weight_bytes", weights.bytes()}}));
-  } else {
-    print(fmt::format("{}: {} in {}, layout {}, {}\n", options.output, card.architecture, card.precision,
-                      name_of(layout), format_bytes(weights.bytes())));
-  }
+  print_written(options, {card.architecture, card.precision, name_of(layout), weights.bytes()});
   return kDone;
 }
 
@@ -96,8 +152,10 @@ void add_convert(CLI::App& program, Command& chosen) {
           "(ending in /)")
       ->required();
   add_architecture_option(*command, options->architecture);
-  command->add_option("--layout", options->layout, "own (default), timm, fb, torchvision or hf")
-      ->check(CLI::IsMember({"own", "timm", "fb", "torchvision", "hf"}))
+  command
+      ->add_option("--layout", options->layout,
+                   "own (default), timm, fb, torchvision or hf; of a detector own, mmdet or fb")
+      ->check(CLI::IsMember({"own", "timm", "fb", "torchvision", "hf", "mmdet"}))
       ->type_name("LAYOUT");
   add_no_ema_option(*command, options->no_ema);
   command->add_option("--dtype", options->dtype, "f32 (default), f16 or bf16")

@@ -209,31 +209,32 @@ void print_subject(const Subject& subject) {
   print("\n" + weights.text());
 }
 
-// What a detector's name stands for; nothing for other names.
-std::optional<DetectorEntry> detector_of(const InfoOptions& options) {
-  std::optional<DetectorEntry> entry = find_detector(options.name);
-  if (!entry) return std::nullopt;
-  if (!options.architecture.empty()) {
-    throw UsageError(fmt::format("'{}' is the name of a detector, and --architecture goes with a file", options.name));
+// The detector that a name or a file stands for; nothing when it is another's.
+std::optional<DetectorSubject> detector_of(const InfoOptions& options) {
+  if (find_architecture(options.name)) return std::nullopt;
+  const FileOrDetector found = model_file_or_detector(options.name);
+  if (const auto* entry = std::get_if<DetectorEntry>(&found)) {
+    if (!options.architecture.empty()) {
+      throw UsageError(
+          fmt::format("'{}' is the name of a detector, and --architecture goes with a file", options.name));
+    }
+    return DetectorSubject(detector_from(*entry, options.network));
   }
-  NetworkOverrides overrides = options.network.overrides();
-  if (overrides.classes) entry->config.classes = *overrides.classes;
-  overrides.classes.reset();
-  if (!overrides.empty()) {
-    throw UsageError(fmt::format("'{}' is a detector, whose backbone is the registered one: only --classes changes it",
-                                 options.name));
+  const auto& file = std::get<std::filesystem::path>(found);
+  // A file that is called a network's is one, which may be the backbone of a detector.
+  if (!options.architecture.empty() || !holds_detector(file)) return std::nullopt;
+  if (!options.network.overrides().empty()) {
+    throw UsageError(
+        fmt::format("'{}' is a file, whose detector is what it is: --classes and the other options of "
+                    "networks go with a registered name",
+                    options.name));
   }
-  try {
-    validate(entry->config);
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-  return entry;
+  return DetectorSubject(read_detector(file));
 }
 
 ExitCode info(const InfoOptions& options) {
-  if (const std::optional<DetectorEntry> detector = detector_of(options)) {
-    const InputSize input = options.input.value_or(kCountedDetectorInput);
+  if (const std::optional<DetectorSubject> detector = detector_of(options)) {
+    const InputSize input = options.input.value_or(detector->usual_input());
     if (options.json) {
       print_document(detector_info(*detector, input));
     } else {

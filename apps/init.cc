@@ -10,6 +10,10 @@
 #include "convnext/thread_pool.h"
 #include "engine/verify.h"
 #include "model/checkpoint.h"
+#include "model/coco_labels.h"
+#include "model/detector_checkpoint.h"
+#include "model/detector_registry.h"
+#include "model/detector_weights.h"
 #include "model/formula.h"
 #include "model/registry.h"
 
@@ -30,14 +34,53 @@ struct InitOptions {
   bool json = false;
 };
 
+// Says what was written.
+void print_written(const InitOptions& options, const std::string& architecture, std::uint64_t weight_bytes) {
+  if (options.json) {
+    print_document(nlohmann::ordered_json({{"file", options.output},
+                                           {"architecture", architecture},
+                                           {"weights", options.weights},
+                                           {"seed", options.seed},
+                                           {"weight_bytes", weight_bytes}}));
+  } else {
+    print(fmt::format("{}: {} with {} weights (seed {}), {}\n", options.output, architecture, options.weights,
+                      options.seed, format_bytes(weight_bytes)));
+  }
+}
+
+std::string training_of(const InitOptions& options) {
+  return nlohmann::ordered_json({{"weights", options.weights}, {"seed", options.seed}}).dump();
+}
+
+ExitCode init_detector(const InitOptions& options, DetectorEntry registered) {
+  const DetectorEntry entry = detector_from(std::move(registered), options.network);
+  if (options.resolution) {
+    throw UsageError(
+        fmt::format("'{}' is a detector, for pictures of any size: --resolution goes with a network", entry.name));
+  }
+  DetectorCard card;
+  card.architecture = entry.name;
+  card.detector = entry.config;
+  if (static_cast<std::size_t>(card.detector.classes) == coco_labels().size()) card.labels = coco_labels();
+  card.training = training_of(options);
+  const WeightStore weights = options.weights == kFormula ? formula_weights(tensor_specs(card.detector), options.seed)
+                                                          : random_weights(card.detector, options.seed);
+  write_detector(options.output, card, weights);
+  print_written(options, card.architecture, weights.bytes());
+  return kDone;
+}
+
 ExitCode init(const InitOptions& options) {
+  if (std::optional<DetectorEntry> detector = find_detector(options.name)) {
+    return init_detector(options, std::move(*detector));
+  }
   const RegistryEntry& entry = architecture_named(options.name);
   Card card;
   card.architecture = entry.name;
   card.network = network_from(entry, options.network);
   card.preprocessing = entry.preprocessing;
   if (options.resolution) card.preprocessing.resolution = *options.resolution;
-  card.training = nlohmann::ordered_json({{"weights", options.weights}, {"seed", options.seed}}).dump();
+  card.training = training_of(options);
 
   const std::unique_ptr<Backend> backend = program_backend(card);
   const WeightStore weights = options.weights == kFormula ? formula_weights(card.network, options.seed)
@@ -45,17 +88,7 @@ ExitCode init(const InitOptions& options) {
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
   card.check = make_check_vector(card, weights, *backend, &pool);
   write_checkpoint(options.output, card, weights);
-
-  if (options.json) {
-    print_document(nlohmann::ordered_json({{"file", options.output},
-                                           {"architecture", card.architecture},
-                                           {"weights", options.weights},
-                                           {"seed", options.seed},
-                                           {"weight_bytes", weights.bytes()}}));
-  } else {
-    print(fmt::format("{}: {} with {} weights (seed {}), {}\n", options.output, card.architecture, options.weights,
-                      options.seed, format_bytes(weights.bytes())));
-  }
+  print_written(options, card.architecture, weights.bytes());
   return kDone;
 }
 
@@ -64,7 +97,7 @@ ExitCode init(const InitOptions& options) {
 void add_init(CLI::App& program, Command& chosen) {
   auto options = std::make_shared<InitOptions>();
   CLI::App* command = program.add_subcommand("init", "Write a model file with untrained weights");
-  command->add_option("NAME", options->name, "A registered name")->required();
+  command->add_option("NAME", options->name, "A registered name, of a network or a detector")->required();
   command
       ->add_option("--weights", options->weights,
                    "random: as training begins (default); formula: for comparing implementations")

@@ -74,10 +74,78 @@ std::vector<CardValue> values_of(const Card& card) {
   return values;
 }
 
-std::string origin_of(const CheckpointCard& card, const std::string& name) {
-  if (card.has_card) return "the card in the file";
-  const auto found = card.origins.find(name);
-  return found == card.origins.end() ? "" : found->second;
+std::vector<CardValue> values_of(const DetectorCard& card) {
+  std::vector<CardValue> values = {{"architecture", card.architecture}};
+  for (const NetworkField& field : detector_fields(card.detector)) {
+    values.push_back({field.name, card_value_text(field.value)});
+  }
+  for (const CardValue& value : values_of(card.detector.backbone)) {
+    if (value.name != "classes" && value.name != "head") values.push_back({"backbone." + value.name, value.value});
+  }
+  values.insert(values.end(), {{"mean", fmt::format("{}", fmt::join(card.mean, " "))},
+                               {"std", fmt::format("{}", fmt::join(card.std, " "))},
+                               {"short_side", fmt::format("{}", card.short_side)},
+                               {"long_side", fmt::format("{}", card.long_side)},
+                               {"labels", card.labels.empty() ? "none" : fmt::format("{}", card.labels.size())},
+                               {"license", card.license.empty() ? "not known" : card.license},
+                               {"precision", card.precision}});
+  return values;
+}
+
+// The card of a network or a detector, in effect.
+struct ShownCard {
+  std::string architecture;
+  bool has_card = false;
+  std::vector<CardValue> values;
+  std::map<std::string, std::string> origins;
+  Json json;
+
+  std::string origin_of(const std::string& name) const {
+    if (has_card) return "the card in the file";
+    const auto found = origins.find(name);
+    return found == origins.end() ? "" : found->second;
+  }
+};
+
+ShownCard shown(const CheckpointCard& card) {
+  return {.architecture = card.card.architecture,
+          .has_card = card.has_card,
+          .values = values_of(card.card),
+          .origins = card.origins,
+          .json = Json::parse(card_to_json(card.card))};
+}
+ShownCard shown(const DetectorCheckpointCard& card) {
+  return {.architecture = card.card.architecture,
+          .has_card = card.has_card,
+          .values = values_of(card.card),
+          .origins = card.origins,
+          .json = Json::parse(detector_card_to_json(card.card))};
+}
+
+// An inspection of a network's file or a detector's, as it is shown.
+struct Findings {
+  FileInspection file;
+  bool is_whole = false;
+  std::string_view what;  // it would be if it were whole: "model", "detector"
+  std::optional<std::string> layout{};
+  std::optional<std::string> backbone_layout{};  // of a detector
+  std::optional<ShownCard> card{};
+};
+
+Findings findings_of(Inspection inspection) {
+  Findings findings{.file = {}, .is_whole = inspection.is_whole(), .what = "model"};
+  if (inspection.layout) findings.layout = name_of(*inspection.layout);
+  if (inspection.card) findings.card = shown(*inspection.card);
+  findings.file = std::move(inspection);
+  return findings;
+}
+Findings findings_of(DetectorInspection inspection) {
+  Findings findings{.file = {}, .is_whole = inspection.is_whole(), .what = "detector"};
+  if (inspection.naming) findings.layout = name_of(*inspection.naming);
+  if (inspection.backbone_layout) findings.backbone_layout = name_of(*inspection.backbone_layout);
+  if (inspection.card) findings.card = shown(*inspection.card);
+  findings.file = std::move(inspection);
+  return findings;
 }
 
 std::string_view list_of(Misfit::Kind kind) {
@@ -96,7 +164,7 @@ std::string_view list_of(Misfit::Kind kind) {
   return "";
 }
 
-std::vector<const InspectedTensor*> not_finite(const Inspection& inspection) {
+std::vector<const InspectedTensor*> not_finite(const FileInspection& inspection) {
   std::vector<const InspectedTensor*> tensors;
   for (const InspectedTensor& tensor : inspection.tensors) {
     if (!tensor.statistics.all_finite()) tensors.push_back(&tensor);
@@ -125,42 +193,38 @@ Json to_json(const InspectedTensor& tensor) {
   return json;
 }
 
-Json to_json(const Inspection& inspection, bool tensors) {
+Json to_json(const Findings& findings, bool tensors) {
+  const FileInspection& file = findings.file;
   std::uint64_t bytes = 0;
   Json types = Json::object();
-  for (const auto& [dtype, stored] : inspection.types) {
+  for (const auto& [dtype, stored] : file.types) {
     bytes += stored.bytes;
     types[std::string(name_of(dtype))] = {{"tensors", stored.tensors}, {"bytes", stored.bytes}};
   }
-  Json json = {{"file", inspection.path.string()},
-               {"whole", inspection.is_whole()},
-               {"kind", nullptr},
-               {"layout", nullptr},
-               {"architecture", nullptr},
-               {"tensors", inspection.tensors.size()},
-               {"bytes", bytes},
-               {"types", std::move(types)}};
-  if (inspection.kind) json["kind"] = name_of(*inspection.kind);
-  if (inspection.layout) json["layout"] = name_of(*inspection.layout);
+  Json json = {
+      {"file", file.path.string()}, {"whole", findings.is_whole},     {"kind", nullptr}, {"layout", nullptr},
+      {"architecture", nullptr},    {"tensors", file.tensors.size()}, {"bytes", bytes},  {"types", std::move(types)}};
+  if (file.kind) json["kind"] = name_of(*file.kind);
+  if (findings.layout) json["layout"] = *findings.layout;
+  if (findings.backbone_layout) json["backbone_layout"] = *findings.backbone_layout;
   for (const char* list : {"missing", "misshaped", "not_float", "unexpected", "repeated"}) json[list] = Json::array();
-  for (const Misfit& misfit : inspection.misfits) json[std::string(list_of(misfit.kind))].push_back(to_json(misfit));
+  for (const Misfit& misfit : file.misfits) json[std::string(list_of(misfit.kind))].push_back(to_json(misfit));
   json["not_finite"] = Json::array();
-  for (const InspectedTensor* tensor : not_finite(inspection)) {
+  for (const InspectedTensor* tensor : not_finite(file)) {
     json["not_finite"].push_back(
         {{"key", tensor->key}, {"nans", tensor->statistics.nans}, {"infinities", tensor->statistics.infinities}});
   }
-  if (inspection.card) {
-    const CheckpointCard& card = *inspection.card;
-    json["architecture"] = card.card.architecture;
-    json["has_card"] = card.has_card;
-    json["card"] = Json::parse(card_to_json(card.card));
-    json["origins"] = card.origins;
+  if (findings.card) {
+    json["architecture"] = findings.card->architecture;
+    json["has_card"] = findings.card->has_card;
+    json["card"] = findings.card->json;
+    json["origins"] = findings.card->origins;
   }
-  json["notes"] = inspection.notes;
-  json["problems"] = inspection.problems;
+  json["notes"] = file.notes;
+  json["problems"] = file.problems;
   if (tensors) {
     json["tensor_list"] = Json::array();
-    for (const InspectedTensor& tensor : inspection.tensors) json["tensor_list"].push_back(to_json(tensor));
+    for (const InspectedTensor& tensor : file.tensors) json["tensor_list"].push_back(to_json(tensor));
   }
   return json;
 }
@@ -169,15 +233,15 @@ void fact(std::string_view title, const std::string& text) {
   print(fmt::format("{} {}\n", faint(fmt::format("{:<12}", title)), text));
 }
 
-void print_card(const CheckpointCard& card) {
+void print_card(const ShownCard& card) {
   Table table({{"card"}, {"value"}, {"from"}});
-  for (const CardValue& value : values_of(card.card)) {
-    table.add({value.name, value.value, origin_of(card, value.name)});
+  for (const CardValue& value : card.values) {
+    table.add({value.name, value.value, card.origin_of(value.name)});
   }
   print("\n" + table.text());
 }
 
-void print_tensors(const Inspection& inspection) {
+void print_tensors(const FileInspection& inspection) {
   using enum Table::Align;
   Table table(
       {{"tensor"}, {"type"}, {"shape"}, {"least", kRight}, {"greatest", kRight}, {"mean", kRight}, {"std", kRight}});
@@ -190,35 +254,50 @@ void print_tensors(const Inspection& inspection) {
   print("\n" + table.text());
 }
 
-void print_inspection(const Inspection& inspection, bool tensors) {
-  print(fmt::format("{}\n", strong(inspection.path.string())));
-  if (inspection.kind) fact("kind", std::string(name_of(*inspection.kind)));
-  if (inspection.layout) fact("layout", std::string(name_of(*inspection.layout)));
-  for (const auto& [dtype, stored] : inspection.types) {
+void print_findings(const Findings& findings, bool tensors) {
+  const FileInspection& file = findings.file;
+  print(fmt::format("{}\n", strong(file.path.string())));
+  if (file.kind) fact("kind", std::string(name_of(*file.kind)));
+  if (findings.layout) {
+    fact("layout", findings.backbone_layout
+                       ? fmt::format("{}, the backbone's {}", *findings.layout, *findings.backbone_layout)
+                       : *findings.layout);
+  }
+  for (const auto& [dtype, stored] : file.types) {
     fact("tensors", fmt::format("{} of {}, {}", stored.tensors, name_of(dtype), format_bytes(stored.bytes)));
   }
-  for (const std::string& note : inspection.notes) fact("note", note);
-  for (const Misfit& misfit : inspection.misfits) fact(list_of(misfit.kind), misfit.message());
-  for (const InspectedTensor* tensor : not_finite(inspection)) {
+  for (const std::string& note : file.notes) fact("note", note);
+  for (const Misfit& misfit : file.misfits) fact(list_of(misfit.kind), misfit.message());
+  for (const InspectedTensor* tensor : not_finite(file)) {
     fact("not finite", fmt::format("{}: {} NaN, {} infinities of {} elements", in_quotes(tensor->key),
                                    tensor->statistics.nans, tensor->statistics.infinities, tensor->statistics.count));
   }
-  for (const std::string& problem : inspection.problems) fact("problem", problem);
-  if (inspection.card) print_card(*inspection.card);
-  if (tensors) print_tensors(inspection);
-  print(fmt::format("\n{}\n", inspection.is_whole() ? "a whole model" : strong("not a whole model")));
+  for (const std::string& problem : file.problems) fact("problem", problem);
+  if (findings.card) print_card(*findings.card);
+  if (tensors) print_tensors(file);
+  const std::string verdict = fmt::format("a whole {}", findings.what);
+  print(fmt::format("\n{}\n", findings.is_whole ? verdict : strong("not " + verdict)));
+}
+
+// A file that is called a network's is one, which may be the backbone of a detector.
+Findings inspected(const InspectOptions& options) {
+  if (!options.architecture.empty()) architecture_named(options.architecture);
+  const std::filesystem::path file = model_file(options.file);
+  const TensorFileOptions file_options{.prefer_average = !options.no_ema};
+  if (options.architecture.empty() && holds_detector(file, file_options)) {
+    return findings_of(inspect_detector(file, file_options));
+  }
+  return findings_of(convnext::inspect(file, options.architecture, file_options));
 }
 
 ExitCode inspect(const InspectOptions& options) {
-  if (!options.architecture.empty()) architecture_named(options.architecture);
-  const Inspection inspection =
-      convnext::inspect(model_file(options.file), options.architecture, {.prefer_average = !options.no_ema});
+  const Findings findings = inspected(options);
   if (options.json) {
-    print_document(to_json(inspection, options.tensors));
+    print_document(to_json(findings, options.tensors));
   } else {
-    print_inspection(inspection, options.tensors);
+    print_findings(findings, options.tensors);
   }
-  return inspection.is_whole() ? kDone : kFailed;
+  return findings.is_whole ? kDone : kFailed;
 }
 
 }  // namespace

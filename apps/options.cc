@@ -12,6 +12,7 @@
 #include "engine/installed_models.h"
 #include "engine/model_loading.h"
 #include "model/class_matching.h"
+#include "model/detector_checkpoint.h"
 
 namespace convnext::apps {
 namespace fs = std::filesystem;
@@ -105,6 +106,35 @@ InputSize input_size_from(const std::string& text) {
   if (cross == std::string::npos) return {.width = side(text), .height = side(text)};
   const std::string_view whole = text;
   return {.width = side(whole.substr(0, cross)), .height = side(whole.substr(cross + 1))};
+}
+
+// The file of weights that is called as something registered is.
+std::optional<fs::path> file_of_that_name(const std::string& registered) {
+  try {
+    const fs::path file = find_model_file(registered, models_of_installation());
+    // A folder of that name may hold anything.
+    weights_file(file);
+    return file;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// Throws Error (kUnsupported) that says what to do with a detector's file. One with our card is refused as it is read.
+void refuse_detector(const fs::path& file, const TensorFileOptions& options) {
+  if (!holds_detector(file, options)) return;
+  const DetectorCheckpoint detector = read_detector(file, options);
+  if (detector.has_card) return;
+  const DetectorEntry registered = find_detector(detector.card.architecture).value();
+  const std::string advice =
+      detector.card.detector.backbone == registered.config.backbone
+          ? fmt::format("; 'convnext convert FILE OUTPUT --architecture {}' writes its backbone alone",
+                        registered.backbone)
+          : "";
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("'{}' is a detector ({}), and a classifier is wanted here: 'convnext detect' finds objects "
+                          "with it{}",
+                          detector.path.string(), registered.name, advice));
 }
 
 }  // namespace
@@ -286,10 +316,30 @@ NetworkConfig network_from(const RegistryEntry& entry, const NetworkOptions& opt
   throw UsageError(error.what());
 }
 
+DetectorEntry detector_from(DetectorEntry entry, const NetworkOptions& options) try {
+  NetworkOverrides overrides = options.overrides();
+  if (overrides.classes) entry.config.classes = *overrides.classes;
+  overrides.classes.reset();
+  if (!overrides.empty()) {
+    throw UsageError(
+        fmt::format("'{}' is a detector, whose backbone is the registered one: only --classes changes it", entry.name));
+  }
+  validate(entry.config);
+  return entry;
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
 fs::path model_file(const std::string& model) try {
   return find_model_file(model, models_of_installation());
 } catch (const Error& error) {
   if (error.code() == ErrorCode::kNotFound && find_architecture(model)) throw UsageError(error.what());
+  if (error.code() == ErrorCode::kNotFound && find_detector(model)) {
+    throw UsageError(
+        fmt::format("'{}' is the name of a detector, and weights are needed here: give a file; 'convnext "
+                    "init' writes untrained ones, and 'convnext info' says what it is",
+                    model));
+  }
   if (error.code() != ErrorCode::kNotFound || !looks_like_name(model)) throw;
   try {
     architecture(model);
@@ -302,14 +352,15 @@ fs::path model_file(const std::string& model) try {
 FileOrArchitecture model_file_or_architecture(const std::string& model) {
   const RegistryEntry* entry = find_architecture(model);
   if (!entry) return model_file(model);
-  try {
-    const fs::path file = find_model_file(model, models_of_installation());
-    // A folder of that name may hold anything.
-    weights_file(file);
-    return file;
-  } catch (const Error&) {
-  }
+  if (const std::optional<fs::path> file = file_of_that_name(model)) return *file;
   return entry;
+}
+
+FileOrDetector model_file_or_detector(const std::string& model) {
+  const std::optional<DetectorEntry> entry = find_detector(model);
+  if (!entry) return model_file(model);
+  if (const std::optional<fs::path> file = file_of_that_name(model)) return *file;
+  return *entry;
 }
 
 NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network) {
@@ -348,7 +399,11 @@ std::string model_or_shipped(const ModelOptions& options) {
 }
 
 Checkpoint read_model(const fs::path& file, const std::string& architecture, const TensorFileOptions& file_options) {
-  if (!architecture.empty()) architecture_named(architecture);
+  if (architecture.empty()) {
+    refuse_detector(file, file_options);
+  } else {
+    architecture_named(architecture);
+  }
   return read_checkpoint(file, architecture, file_options);
 }
 

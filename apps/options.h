@@ -13,6 +13,7 @@
 #include "convnext/model.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
+#include "model/detector_registry.h"
 #include "model/registry.h"
 
 namespace CLI {
@@ -141,6 +142,10 @@ std::filesystem::path model_file(const std::string& model);
 using FileOrArchitecture = std::variant<std::filesystem::path, const RegistryEntry*>;
 FileOrArchitecture model_file_or_architecture(const std::string& model);
 
+// The same of detectors.
+using FileOrDetector = std::variant<std::filesystem::path, DetectorEntry>;
+FileOrDetector model_file_or_detector(const std::string& model);
+
 // What a file of weights or a registered name stands for.
 struct NetworkSource {
   const RegistryEntry* entry = nullptr;
@@ -154,7 +159,12 @@ NetworkSource read_network(const std::string& model, const std::string& architec
 // The model that --model names, or the shipped one, which is then said on standard error.
 std::string model_or_shipped(const ModelOptions& options);
 
-// read_checkpoint(), with --architecture checked first.
+// A registered detector with --classes in place. Throws UsageError for the other options: its backbone is the
+// registered one.
+DetectorEntry detector_from(DetectorEntry entry, const NetworkOptions& options);
+
+// read_checkpoint(), with --architecture checked first. Without it a detector's file is refused, which would be read as
+// the network that its backbone is.
 Checkpoint read_model(const std::filesystem::path& file, const std::string& architecture,
                       const TensorFileOptions& file_options = {});
 

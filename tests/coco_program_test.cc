@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "io/file.h"
 #include "tests/child_process.h"
@@ -88,6 +89,97 @@ TEST_F(CocoEval, WarnsAndGoesOn) {
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("results[0] is of category 4711"));
   EXPECT_EQ(json::parse(result.out)["detections"], results.size() - 1);
+}
+
+// The text with one piece of it replaced, which must be there.
+std::string with(std::string_view text, std::string_view old, std::string_view replacement) {
+  std::string changed(text);
+  const std::size_t at = changed.find(old);
+  if (at == std::string::npos) throw std::logic_error("'" + std::string(old) + "' is not there");
+  return changed.replace(at, old.size(), replacement);
+}
+
+// Two pictures, one without annotations.
+constexpr std::string_view kTruth = R"({
+  "images": [{"id": 5, "width": 30, "height": 20}, {"id": 2, "width": 30, "height": 20}],
+  "categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog"}],
+  "annotations": [
+    {"id": 7, "image_id": 5, "category_id": 1, "bbox": [1, 2, 8, 9], "area": 64.5, "iscrowd": 0,
+     "segmentation": [[1, 2, 9, 2, 9, 10, 1, 10]]},
+    {"id": 8, "image_id": 5, "category_id": 3, "bbox": [0, 0, 4, 4], "area": 16, "iscrowd": 0,
+     "segmentation": {"size": [20, 30], "counts": [0, 4, 596]}}]})";
+constexpr std::string_view kResults = R"([
+  {"image_id": 5, "category_id": 1, "score": 0.5, "bbox": [1, 2, 8, 7],
+   "segmentation": {"size": [20, 30], "counts": [22, 8, 570]}}])";
+
+TEST_F(CocoEval, RefusesBadEntriesWithTheirPlace) {
+  struct Bad {
+    std::string_view old;
+    std::string_view replacement;
+    std::string text;
+  };
+  const Bad truths[] = {{"64.5", "NaN", "NaN and Infinity"},
+                        {"64.5", "1e999", "1e999"},
+                        {"[1, 2, 9, 2, 9, 10, 1, 10]", "[1, 2, 9, 2]", "2 points"},
+                        {"[0, 4, 596]", "[0, 4, 597]", "601"},
+                        {"\"size\": [20, 30]", "\"size\": [30, 20]", "20 x 30"},
+                        {"\"width\": 30", "\"width\": 0", "width"},
+                        {"\"width\": 30", "\"width\": -30", "width"},
+                        {"\"id\": 8", "\"id\": 7", "two annotations"},
+                        {"\"id\": 2", "\"id\": 5", "two pictures"},
+                        {"\"id\": 3", "\"id\": 1", "two categories"}};
+  folder_.write("results.json", kResults);
+  for (const Bad& bad : truths) {
+    SCOPED_TRACE(std::string(bad.replacement));
+    folder_.write("bad.json", with(kTruth, bad.old, bad.replacement));
+    expect_failure({"bad.json", "results.json", "--type", "segm"}, 1, bad.text);
+    expect_failure({"bad.json", "results.json", "--type", "segm"}, 1, "bad.json");
+  }
+  const Bad results[] = {{"\"image_id\": 5", "\"image_id\": 9", "picture 9"},
+                         {"0.5", "NaN", "NaN"},
+                         {"0.5", "1e999", "1e999"},
+                         {"[22, 8, 570]", "[22, 8, 569]", "599"},
+                         {"\"size\": [20, 30]", "\"size\": [30, 20]", "30 x 20"},
+                         {"{\"size\": [20, 30], \"counts\": [22, 8, 570]}", "[[1, 1, 2, 2]]", "2 points"}};
+  folder_.write("truth.json", kTruth);
+  for (const Bad& bad : results) {
+    SCOPED_TRACE(std::string(bad.replacement));
+    folder_.write("bad.json", with(kResults, bad.old, bad.replacement));
+    expect_failure({"truth.json", "bad.json", "--type", "segm"}, 1, bad.text);
+    expect_failure({"truth.json", "bad.json", "--type", "segm"}, 1, "results[0]");
+  }
+}
+
+TEST_F(CocoEval, CountsOddEntriesAndGoesOn) {
+  const auto warns = [this](std::string_view truth, std::string_view results, const std::string& text) {
+    SCOPED_TRACE(text);
+    folder_.write("truth.json", truth);
+    folder_.write("results.json", results);
+    for (const std::string type : {"bbox", "segm"}) {
+      const ChildResult result = run({"truth.json", "results.json", "--type", type, "--json"});
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_THAT(result.err, HasSubstr(text));
+      EXPECT_EQ(json::parse(result.out)["stats"].size(), 12u);
+    }
+  };
+  const auto odd_truth = [&](std::string_view old, std::string_view replacement, const std::string& text) {
+    warns(with(kTruth, old, replacement), kResults, text);
+  };
+  const auto odd_results = [&](std::string_view old, std::string_view replacement, const std::string& text) {
+    warns(kTruth, with(kResults, old, replacement), text);
+  };
+  odd_truth("[1, 2, 8, 9]", "[100, 2, 8, 9]", "outside");
+  odd_truth("[1, 2, 8, 9]", "[1, 2, 0, 9]", "0 x 9");
+  odd_truth("[1, 2, 8, 9]", "[1, 2, 8, -9]", "8 x -9");
+  odd_truth("\"category_id\": 1", "\"category_id\": 4", "annotation 7 is of category 4");
+  odd_truth("\"image_id\": 5", "\"image_id\": 6", "annotation 7 is of picture 6");
+  odd_results("[1, 2, 8, 7]", "[100, 2, 8, 7]", "outside");
+  odd_results("[1, 2, 8, 7]", "[1, 2, 8, -7]", "8 x -7");
+  odd_results("\"category_id\": 1", "\"category_id\": 4", "results[0] is of category 4");
+
+  folder_.write("truth.json", kTruth);
+  folder_.write("results.json", kResults);
+  EXPECT_THAT(run({"truth.json", "results.json"}).err, IsEmpty()) << "a picture without annotations is nothing odd";
 }
 
 TEST_F(CocoEval, RefusesWhatItCannotDo) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <stdexcept>
 
 #include "detect/coco_pictures.h"
 #include "detect/detection_augmentation.h"
@@ -201,14 +202,7 @@ TEST(ObjectsToLearn, AreThoseThatMmdetectionTakes) {
   EXPECT_EQ(dropped, 5);
 }
 
-class CocoFolder : public testing::Test {
- protected:
-  // Three pictures: one with an object and a crowd, one without annotations, one whose size is not what the file says.
-  CocoFolder() {
-    for (const char* name : {"first.png", "second.png", "third.png"}) {
-      write_png(folder_ / name, formula_picture(kWidth, kHeight, 1));
-    }
-    write(R"({"images":[
+constexpr std::string_view kObjects = R"({"images":[
       {"id":9,"file_name":"third.png","width":160,"height":121},
       {"id":4,"file_name":"first.png","width":160,"height":120},
       {"id":5,"file_name":"second.png","width":160,"height":120},
@@ -220,9 +214,25 @@ class CocoFolder : public testing::Test {
       {"id":2,"image_id":4,"category_id":3,"bbox":[1,2,30,40],"area":1200,"iscrowd":1,
        "segmentation":{"size":[120,160],"counts":[0,240,18960]}},
       {"id":3,"image_id":9,"category_id":3,"bbox":[1,2,30,40],"area":1200,"iscrowd":0,
-       "segmentation":[[1,2,31,2,31,42]]}]})");
+       "segmentation":[[1,2,31,2,31,42]]}]})";
+
+class CocoFolder : public testing::Test {
+ protected:
+  // Three pictures: one with an object and a crowd, one without annotations, one whose size is not what the file says.
+  CocoFolder() {
+    for (const char* name : {"first.png", "second.png", "third.png"}) {
+      write_png(folder_ / name, formula_picture(kWidth, kHeight, 1));
+    }
+    write(std::string(kObjects));
   }
   void write(const std::string& text) const { std::ofstream(folder_ / "objects.json") << text; }
+  // kObjects with one piece of it replaced, which must be there.
+  void write_with(std::string_view old, std::string_view replacement) const {
+    std::string text(kObjects);
+    const std::size_t at = text.find(old);
+    if (at == std::string::npos) throw std::logic_error("'" + std::string(old) + "' is not there");
+    write(text.replace(at, old.size(), replacement));
+  }
   CocoPictures open(const CocoPicturesOptions& options = {}) const {
     return CocoPictures::open(folder_ / "objects.json", folder_.path(), options);
   }
@@ -262,6 +272,72 @@ TEST_F(CocoFolder, SaysWhatIsWrong) {
   expect_error(ErrorCode::kNotFound, {"objects to learn"}, [&] { open({.only_with_objects = true}); });
   write("{");
   expect_error(ErrorCode::kDamaged, {"objects.json"}, [&] { open(); });
+}
+
+TEST_F(CocoFolder, RefusesBadAnnotationsWithTheirPlace) {
+  const auto refused = [this](std::string_view old, std::string_view replacement,
+                              std::initializer_list<std::string> texts, ErrorCode code = ErrorCode::kDamaged) {
+    write_with(old, replacement);
+    expect_error(code, texts, [&] { open(); });
+    expect_error(code, {"objects.json"}, [&] { open(); });
+  };
+  refused("[10,20,30,40]", "[10,NaN,30,40]", {"annotations[0] (id 1)", "'bbox'", "NaN"});
+  refused("[10,20,30,40]", "[10,20,1e999,40]", {"annotations[0] (id 1)", "'bbox'", "1e999"});
+  refused("[10,20,30,40]", "[10,20,30]", {"annotations[0] (id 1)", "'bbox'", "3 numbers"});
+  refused("[10,20,40,20,40,60,10,60]", "[10,20,40,20]", {"annotation 1", "2 points"});
+  refused("[10,20,40,20,40,60,10,60]", "", {"annotations[0] (id 1)", "no 'segmentation'"});
+  refused("[0,240,18960]", "[0,240,18961]", {"annotations[1] (id 2)", "19201"});
+  refused("[120,160]", "[160,120]", {"annotation 2", "120 x 160"}, ErrorCode::kMismatch);
+  refused("\"height\":120", "\"height\":-120", {"images[1] (id 4)", "height"});
+  refused("\"id\":2", "\"id\":1", {"two annotations"});
+  refused("\"id\":5", "\"id\":4", {"two pictures"});
+  refused("\"id\":7", "\"id\":3", {"two categories"});
+  refused(",\"bbox\":[10,20,30,40]", "", {"annotations[0] (id 1)", "'bbox'"});
+  refused("\"file_name\":\"second.png\",", "", {"(id 5)", "'file_name'"});
+}
+
+TEST_F(CocoFolder, CountsOddAnnotationsAndGoesOn) {
+  const auto counted = [this](std::string_view old, std::string_view replacement, const std::string& text) {
+    SCOPED_TRACE(text);
+    write_with(old, replacement);
+    const CocoPictures pictures = open();
+    ASSERT_EQ(pictures.size(), 4u);
+    EXPECT_THAT(pictures.objects(0).boxes, IsEmpty());
+    std::string warnings;
+    for (const CocoWarning& warning : pictures.warnings()) warnings += warning.text + "\n";
+    EXPECT_THAT(warnings, testing::HasSubstr(text));
+    // What is left can be prepared.
+    EXPECT_THAT(prepare(pictures.image(0), pictures.objects(0), plain_picture(kWidth, kHeight, 60, 80)).objects.boxes,
+                IsEmpty());
+  };
+  counted("[10,20,30,40]", "[500,20,30,40]", "outside");
+  counted("[10,20,30,40]", "[10,20,0,40]", "0 x 40");
+  counted("[10,20,30,40]", "[10,20,30,-40]", "30 x -40");
+  counted("\"image_id\":4", "\"image_id\":44", "annotation 1 is of picture 44");
+  counted("\"category_id\":7", "\"category_id\":70", "annotation 1 is of category 70");
+}
+
+TEST(PreparationAlone, RefusesWhatIsNotOfThePicture) {
+  Scene of_pixels = scene(28, 20, 96, 74, /*polygons=*/false);
+  const PictureDraw whole{false, std::nullopt, {kHeight, kWidth}};
+  of_pixels.objects.outlines = {encode_mask(std::vector<std::uint8_t>(20 * 30, 1), 20, 30)};
+  expect_error(ErrorCode::kMismatch, {"30 x 20", "160 x 120"},
+               [&] { prepare(of_pixels.image, of_pixels.objects, whole); });
+  Scene of_polygons = scene(28, 20, 96, 74, /*polygons=*/true);
+  of_polygons.objects.outlines = {CocoPolygons{{1, 1, 9, 1}}};
+  expect_error(ErrorCode::kDamaged, {"2 points"}, [&] { prepare(of_polygons.image, of_polygons.objects, whole); });
+  of_polygons.objects.outlines = {CocoSegmentation{}};
+  expect_error(ErrorCode::kInvalidArgument, {"no outline"},
+               [&] { prepare(of_polygons.image, of_polygons.objects, whole); });
+  const PictureDraw::Crop beyond{.resized = {kHeight, kWidth},
+                                 .region = {.left = 120, .top = 0, .width = 60, .height = 60}};
+  expect_error(ErrorCode::kInvalidArgument, {"60"}, [&] { prepare(of_pixels.image, {}, {false, beyond, {60, 60}}); });
+  // A box that lies outside, or around the whole picture, is no reason to stop.
+  Scene outside = scene(28, 20, 96, 74, /*polygons=*/true);
+  outside.objects.boxes = {Box{500, 500, 600, 600}};
+  EXPECT_THAT(prepare(outside.image, outside.objects, whole).objects.boxes, IsEmpty());
+  outside.objects.boxes = {Box{-500, -500, 600, 600}};
+  EXPECT_THAT(prepare(outside.image, outside.objects, whole).objects.boxes, ElementsAre(Box{0, 0, kWidth, kHeight}));
 }
 
 TEST(DetectionAugmentations, ThatCannotWorkAreRefused) {

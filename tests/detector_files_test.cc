@@ -1,7 +1,9 @@
 // Detectors on disk: the names of mmdetection and of the authors, cards, and what does not fit.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <map>
 
 #include "io/pytorch.h"
 #include "io/safetensors.h"
@@ -9,9 +11,10 @@
 #include "model/detector_checkpoint.h"
 #include "model/detector_registry.h"
 #include "model/detector_weights.h"
-#include "model/formula.h"
+#include "model/inspection.h"
 #include "model/registry.h"
 #include "tests/expect_error.h"
+#include "tests/small_detector.h"
 #include "tests/temporary_folder.h"
 
 namespace convnext {
@@ -20,20 +23,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-// Small enough to be written in a moment; no registered network is like it.
-DetectorConfig small(std::string_view name, int classes = 80) {
-  DetectorConfig config = find_detector(name).value().config;
-  auto& backbone = std::get<ConvNextConfig>(config.backbone);
-  backbone.depths = {1, 1, 2, 1};
-  backbone.dims = {8, 16, 24, 32};
-  config.classes = classes;
-  config.pyramid_channels = 8;
-  config.box_hidden = 12;
-  return config;
-}
-
-WeightStore formula_of(const DetectorConfig& config) { return formula_weights(tensor_specs(config), 3); }
 
 void expect_same(const WeightStore& actual, const WeightStore& expected) {
   ASSERT_EQ(actual.all().size(), expected.all().size());
@@ -126,8 +115,8 @@ TEST_F(DetectorFiles, OfMmdetectionAreReadByThemselves) {
   for (const char* name : {"mask_rcnn_convnext_tiny", "cascade_mask_rcnn_convnext_tiny"}) {
     for (const WeightLayout backbone : {WeightLayout::kFb, WeightLayout::kMmpretrain}) {
       SCOPED_TRACE(name);
-      const DetectorConfig config = small(name);
-      const WeightStore weights = formula_of(config);
+      const DetectorConfig config = small_detector(name);
+      const WeightStore weights = formula_weights(config);
       const TensorViews views = export_detector(weights, {backbone, config.stages() > 1});
       const std::filesystem::path path = folder_.path() / "detector.pth";
       write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(views.begin(), views.end()));
@@ -149,7 +138,7 @@ TEST_F(DetectorFiles, OverARegisteredBackboneGetItsName) {
   config.pyramid_channels = 8;
   config.box_hidden = 12;
   config.classes = 4;
-  const WeightStore weights = formula_of(config);
+  const WeightStore weights = formula_weights(config);
   const std::filesystem::path path = folder_.path() / "detector.safetensors";
   write(path, export_detector(weights, {WeightLayout::kFb, true}));
   const DetectorCheckpoint read = read_detector(path);
@@ -162,7 +151,7 @@ TEST_F(DetectorFiles, OverARegisteredBackboneGetItsName) {
 TEST_F(DetectorFiles, OfOursKeepTheirCard) {
   DetectorCard card;
   card.architecture = "cascade_mask_rcnn_convnext_tiny";
-  card.detector = small(card.architecture, 3);
+  card.detector = small_detector(card.architecture, 3);
   card.detector.anchor_scale = 4;
   card.detector.score_threshold = 0.25;
   card.labels = {"disc", "box", "star"};
@@ -171,7 +160,7 @@ TEST_F(DetectorFiles, OfOursKeepTheirCard) {
   card.long_side = 320;
   card.license = "Apache-2.0";
   card.training = R"({"epochs":12})";
-  const WeightStore weights = formula_of(card.detector);
+  const WeightStore weights = formula_weights(card.detector);
   const std::filesystem::path path = folder_.path() / "detector.safetensors";
   write_detector(path, card, weights);
   const DetectorCheckpoint read = read_detector(path);
@@ -196,8 +185,8 @@ TEST_F(DetectorFiles, OfOursKeepTheirCard) {
 }
 
 TEST_F(DetectorFiles, ThatDoNotFitSayWhat) {
-  const DetectorConfig config = small("cascade_mask_rcnn_convnext_tiny", 6);
-  const WeightStore weights = formula_of(config);
+  const DetectorConfig config = small_detector("cascade_mask_rcnn_convnext_tiny", 6);
+  const WeightStore weights = formula_weights(config);
   const TensorViews whole = export_detector(weights, {WeightLayout::kFb, true});
   const std::filesystem::path path = folder_.path() / "detector.safetensors";
   const auto refused = [&](ErrorCode code, std::initializer_list<std::string> texts, const auto& change) {
@@ -209,7 +198,7 @@ TEST_F(DetectorFiles, ThatDoNotFitSayWhat) {
   refused(ErrorCode::kMismatch, {"roi_head.bbox_head.1.fc_reg.weight", "(24, 12)"},
           [](TensorViews& views) { views.erase("roi_head.bbox_head.1.fc_reg.weight"); });
   // Another class count in one of the heads.
-  const WeightStore other = formula_of(small("cascade_mask_rcnn_convnext_tiny", 9));
+  const WeightStore other = formula_weights(small_detector("cascade_mask_rcnn_convnext_tiny", 9));
   const TensorViews others = export_detector(other, {WeightLayout::kFb, true});
   refused(ErrorCode::kMismatch, {"roi_head.mask_head.2.conv_logits.weight", "(9, 8, 1, 1)", "(6, 8, 1, 1)"},
           [&](TensorViews& views) {
@@ -241,8 +230,129 @@ TEST_F(DetectorFiles, ThatDoNotFitSayWhat) {
                [] { detector_card_from_json(R"({"architecture":"nothing"})", "x"); });
 }
 
+// Another kind of detector has tensors that would be missed; what a training leaves beside the parts would not.
+TEST_F(DetectorFiles, OfAnotherKindAreRefusedAndTheRestIsPassedOver) {
+  const DetectorConfig config = small_detector("mask_rcnn_convnext_tiny", 6);
+  const WeightStore weights = formula_weights(config);
+  const TensorViews whole = export_detector(weights, {WeightLayout::kFb, false});
+  const Tensor other = Tensor::zeros({2, 3});
+  const Tensor integers = Tensor::zeros({6}, DType::kI64);
+  const std::filesystem::path path = folder_.path() / "detector.safetensors";
+  const auto with = [&](std::initializer_list<std::pair<const char*, const Tensor*>> tensors) {
+    TensorViews views = whole;
+    for (const auto& [key, tensor] : tensors) views[key] = tensor->view();
+    write(path, views);
+  };
+  for (const char* key : {"roi_head.semantic_head.conv.weight", "neck.fpn_convs.7.conv.weight", "rpn_head.scale",
+                          "backbone.stages.0.0.dwconv_offset.weight"}) {
+    with({{key, &other}});
+    expect_error(ErrorCode::kMismatch, {key, "(2, 3)", "no part"}, [&] { read_detector(path); });
+    const DetectorInspection inspection = inspect_detector(path);
+    EXPECT_FALSE(inspection.is_whole());
+    ASSERT_EQ(inspection.misfits.size(), 1u) << key;
+    EXPECT_EQ(inspection.misfits[0].kind, Misfit::Kind::kUnexpected);
+  }
+  with({{"roi_head.mask_head.conv_logits.bias", &integers}});
+  expect_error(ErrorCode::kMismatch, {"conv_logits.bias", "integers"}, [&] { read_detector(path); });
+  with({{"data_preprocessor.mean", &other}, {"backbone.head.weight", &other}, {"roi_head.steps", &integers}});
+  const DetectorCheckpoint read = read_detector(path);
+  EXPECT_EQ(read.card.detector, config);
+  expect_same(read.weights, weights);
+  EXPECT_THAT(read.notes, ElementsAre(HasSubstr("3 tensors")));
+}
+
+// A network's misfits are another test's; here it is the heads'.
+TEST_F(DetectorFiles, AreInspectedWhateverIsWrong) {
+  const DetectorConfig config = small_detector("cascade_mask_rcnn_convnext_tiny", 6);
+  const WeightStore weights = formula_weights(config);
+  TensorViews views = export_detector(weights, {WeightLayout::kMmpretrain, true});
+  const std::filesystem::path path = folder_.path() / "detector.safetensors";
+  write(path, views);
+  EXPECT_TRUE(holds_detector(path));
+  const DetectorInspection whole = inspect_detector(path);
+  EXPECT_TRUE(whole.is_whole());
+  EXPECT_EQ(whole.naming, DetectorNaming::kMmdet);
+  EXPECT_EQ(whole.backbone_layout, WeightLayout::kMmpretrain);
+  ASSERT_TRUE(whole.card);
+  EXPECT_EQ(whole.card->card.detector, config);
+  EXPECT_EQ(whole.card->origins.at("classes"), "the tensors");
+  EXPECT_THAT(whole.card->origins.at("score_threshold"), HasSubstr("cascade_mask_rcnn_convnext"));
+  for (const NetworkField& field : detector_fields(config)) EXPECT_TRUE(whole.card->origins.contains(field.name));
+
+  Tensor broken = Tensor::zeros({6});
+  broken.values<float>()[1] = std::nanf("");
+  broken.values<float>()[2] = INFINITY;
+  const Tensor misshapen = Tensor::zeros({5, 12});
+  views["roi_head.mask_head.1.conv_logits.bias"] = broken.view();
+  views["roi_head.bbox_head.2.fc_cls.weight"] = misshapen.view();
+  views.erase("neck.lateral_convs.1.conv.bias");
+  write(path, views);
+  const DetectorInspection inspection = inspect_detector(path);
+  EXPECT_FALSE(inspection.is_whole());
+  std::map<std::string, Misfit::Kind> misfits;
+  for (const Misfit& misfit : inspection.misfits) misfits.emplace(misfit.key, misfit.kind);
+  EXPECT_THAT(misfits, ElementsAre(testing::Pair("neck.lateral_convs.1.conv.bias", Misfit::Kind::kMissing),
+                                   testing::Pair("roi_head.bbox_head.2.fc_cls.weight", Misfit::Kind::kShape)));
+  for (const InspectedTensor& tensor : inspection.tensors) {
+    const bool is_broken = tensor.key == "roi_head.mask_head.1.conv_logits.bias";
+    EXPECT_EQ(tensor.statistics.nans, is_broken ? 1 : 0) << tensor.key;
+    EXPECT_EQ(tensor.statistics.infinities, is_broken ? 1 : 0) << tensor.key;
+  }
+
+  folder_.write("detector.safetensors", "no weights");
+  EXPECT_FALSE(holds_detector(path));
+  EXPECT_THAT(inspect_detector(path).problems, ElementsAre(HasSubstr("detector.safetensors")));
+}
+
+// Weights and card, in every layout and kind of file that holds them.
+TEST_F(DetectorFiles, AreWrittenInEveryLayoutAndReadBackTheSame) {
+  for (const char* name : {"mask_rcnn_convnext_tiny", "cascade_mask_rcnn_convnext_tiny"}) {
+    DetectorCard card;
+    card.architecture = name;
+    card.detector = small_detector(name, 5);
+    const WeightStore weights = formula_weights(card.detector);
+    for (const char* layout : {"own", "mmdet", "fb"}) {
+      for (const char* file : {"d.safetensors", "d.pth", "folder/"}) {
+        SCOPED_TRACE(fmt::format("{}, {}, {}", name, layout, file));
+        card.detector.detections = std::string_view(file) == "d.pth" ? 100 : 20;
+        write_detector(folder_ / file, card, weights, written_detector_layout_from_name(layout));
+        const DetectorCheckpoint read = read_detector(folder_ / file);
+        EXPECT_EQ(read.has_card, std::string_view(file) != "d.pth");
+        EXPECT_EQ(read.card.detector, card.detector);
+        EXPECT_EQ(read.naming, layout == std::string_view("own") ? DetectorNaming::kOwn : DetectorNaming::kMmdet);
+        EXPECT_THAT(read.notes, IsEmpty());
+        expect_same(read.weights, weights);
+      }
+    }
+    // What a PyTorch file would not say. How it was trained is not missed.
+    card.detector.detections = 20;
+    card.detector.anchor_samples = 99;
+    expect_error(ErrorCode::kUnsupported, {"detections 20", "100", "safetensors"},
+                 [&] { write_detector(folder_ / "d.pth", card, weights); });
+    card.detector.detections = 100;
+    write_detector(folder_ / "d.pth", card, weights);
+  }
+  EXPECT_EQ(name_of(written_detector_layout_from_name("mmdet")), "mmdet");
+  expect_error(ErrorCode::kInvalidArgument, {"'hf'", "own, mmdet"}, [] { written_detector_layout_from_name("hf"); });
+}
+
+// mmdetection has a ResNet, and the authors a Swin.
+TEST_F(DetectorFiles, OfOtherFamiliesHaveTheLayoutThatNamesThem) {
+  const auto views = [](const char* name, WrittenDetectorLayout layout) {
+    DetectorConfig config = find_detector(name).value().config;
+    config.pyramid_channels = 8;
+    config.box_hidden = 12;
+    return export_weights(formula_weights(config), config, layout);
+  };
+  using enum WrittenDetectorLayout;
+  EXPECT_TRUE(views("mask_rcnn_resnet50", kMmdet).contains("backbone.layer1.0.conv1.weight"));
+  EXPECT_TRUE(views("mask_rcnn_swin_tiny", kFb).contains("backbone.layers.0.blocks.0.attn.qkv.weight"));
+  expect_error(ErrorCode::kUnsupported, {"fb", "resnet", "mmdet"}, [&] { views("mask_rcnn_resnet50", kFb); });
+  expect_error(ErrorCode::kUnsupported, {"mmdet", "swin", "fb"}, [&] { views("mask_rcnn_swin_tiny", kMmdet); });
+}
+
 TEST(FreshDetectors, HaveTheBackboneThatTheyAreGiven) {
-  const DetectorConfig config = small("cascade_mask_rcnn_convnext_tiny", 6);
+  const DetectorConfig config = small_detector("cascade_mask_rcnn_convnext_tiny", 6);
   const WeightStore backbone = formula_weights(config.backbone, 5);
   const WeightStore weights = random_weights(config, 7, &backbone);
   check_weights(weights, tensor_specs(config), "fresh");

@@ -25,6 +25,7 @@
 #include "kernels/padding.h"
 #include "kernels/pool.h"
 #include "kernels/quantize.h"
+#include "tests/expect_error.h"
 #include "tests/tensor_compare.h"
 
 namespace convnext {
@@ -580,6 +581,29 @@ TEST_P(Bfloat16Kernel, LinearRoundsWhatItsActivationGives) {
       EXPECT_EQ(out.values(outputs, filled), rounded_to_bfloat16(wide.values()));
     }
   }
+}
+
+// A residual, and sums that are not whole yet, are floats.
+TEST_P(Bfloat16Kernel, LinearRefusesToRoundWhatItCannot) {
+  if (!multiplies()) return;
+  const int inputs = 64, outputs = 32;
+  const cpu::PackedLinear op = cpu::pack_linear(isa(), inputs, outputs, random_floats(product({outputs, inputs}), 2),
+                                                random_floats(product({outputs}), 3), {}, cpu::WeightFormat::kBfloat16);
+  Bfloat16Memory in(1, inputs), out(1, outputs);
+  PaddedRows residual(1, outputs, isa());
+  const auto refused = [&](const auto& change) {
+    cpu::LinearCall call = cpu::whole_linear(op, 1, nullptr, 0, nullptr, 0);
+    call.bfloat16 = in.rows();
+    call.bfloat16_out = out.rows();
+    change(call);
+    expect_error(ErrorCode::kInvalidArgument, {"bfloat16", "residual"}, [&] { cpu::linear_for(isa())(op, call); });
+  };
+  refused([&](cpu::LinearCall& call) {
+    call.epilogue = cpu::Epilogue::kResidual;
+    call.residual = residual.data();
+  });
+  refused([](cpu::LinearCall& call) { call.last_input = 32; });
+  refused([](cpu::LinearCall& call) { call.first_input = 32; });
 }
 
 // ---- quantize

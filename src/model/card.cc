@@ -280,6 +280,12 @@ DetectorEntry registered_detector(std::string_view name, const std::string& wher
   return std::move(*entry);
 }
 
+std::vector<NetworkField> fields_of(const Json& json) {
+  std::vector<NetworkField> fields;
+  for (const auto& [key, value] : json.items()) fields.push_back({key, value.dump()});
+  return fields;
+}
+
 }  // namespace
 
 bool has_filter(PixelPipeline pipeline, Interpolation interpolation) {
@@ -332,11 +338,10 @@ std::string card_to_json(const Card& card) {
 
 std::string network_to_json(const NetworkConfig& network) { return to_json(network).dump(); }
 
-std::vector<NetworkField> network_fields(const NetworkConfig& network) {
-  std::vector<NetworkField> fields;
-  const Json json = to_json(network);
-  for (const auto& [key, value] : json.items()) fields.push_back({key, value.dump()});
-  return fields;
+std::vector<NetworkField> network_fields(const NetworkConfig& network) { return fields_of(to_json(network)); }
+
+std::vector<NetworkField> detector_fields(const DetectorConfig& detector) {
+  return fields_of(fields_to_json(detector));
 }
 
 std::vector<NetworkDifference> network_differences(const NetworkConfig& network, const NetworkConfig& other) {
@@ -374,8 +379,10 @@ Card card_from_json(std::string_view text, std::string_view source) {
   Reader reader(json, where);
   reader.required("architecture", card.architecture);
   if (find_detector(card.architecture)) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("'{}' is a detector ({}), and a classifier is wanted here", source, card.architecture));
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' is a detector ({}), and a classifier is wanted here: 'convnext detect' finds objects with it",
+                    source, card.architecture));
   }
   const RegistryEntry& entry = architecture(card.architecture);
   card.network = entry.network;

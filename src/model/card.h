@@ -75,6 +75,8 @@ struct NetworkField {
 };
 // All of them, in the order of a card.
 std::vector<NetworkField> network_fields(const NetworkConfig& network);
+// The same of a detector's, but for the backbone.
+std::vector<NetworkField> detector_fields(const DetectorConfig& detector);
 
 // A value of a network, and that of another, as JSON; empty when the other has no such value, being of another family.
 struct NetworkDifference {

@@ -145,8 +145,7 @@ std::map<std::string, std::string> metadata_of(const Card& card) {
   return {{"format", "pt"}, {std::string(kCardKey), card_to_json(card)}};
 }
 
-// What a network would lose if it were read as `back`, "norm eps 1e-05 (it would be read as 1e-06)".
-std::vector<std::string> lost_of(const ConvNextConfig& network, const ConvNextConfig& back) {
+std::vector<std::string> lost_of_convnext(const ConvNextConfig& network, const ConvNextConfig& back) {
   std::vector<std::string> lost;
   const auto compare = [&lost](std::string_view what, const auto& have, const auto& would_be) {
     if (have != would_be) lost.push_back(fmt::format("{} {} (it would be read as {})", what, have, would_be));
@@ -157,18 +156,6 @@ std::vector<std::string> lost_of(const ConvNextConfig& network, const ConvNextCo
   compare("activation", name_of(network.activation), name_of(back.activation));
   compare("norm in the stem", network.stem_norm, back.stem_norm);
   compare("head", name_of(network.head), name_of(back.head));
-  return lost;
-}
-
-std::vector<std::string> lost_of(const NetworkConfig& network, const NetworkConfig& back) {
-  const auto* convnext = std::get_if<ConvNextConfig>(&network);
-  const auto* convnext_back = std::get_if<ConvNextConfig>(&back);
-  if (convnext && convnext_back) return lost_of(*convnext, *convnext_back);
-  std::vector<std::string> lost;
-  for (const auto& [name, value, would_be] : network_differences(network, back)) {
-    lost.push_back(
-        fmt::format("{} {} (it would be read as {})", name, value, would_be.empty() ? "another network" : would_be));
-  }
   return lost;
 }
 
@@ -219,6 +206,18 @@ std::map<std::string, std::string> files_beside(const Card& card, WrittenLayout 
 
 }  // namespace
 
+std::vector<std::string> lost_of(const NetworkConfig& network, const NetworkConfig& back) {
+  const auto* convnext = std::get_if<ConvNextConfig>(&network);
+  const auto* convnext_back = std::get_if<ConvNextConfig>(&back);
+  if (convnext && convnext_back) return lost_of_convnext(*convnext, *convnext_back);
+  std::vector<std::string> lost;
+  for (const auto& [name, value, would_be] : network_differences(network, back)) {
+    lost.push_back(
+        fmt::format("{} {} (it would be read as {})", name, value, would_be.empty() ? "another network" : would_be));
+  }
+  return lost;
+}
+
 std::string_view precision_name(DType dtype) {
   switch (dtype) {
     case DType::kF16:
@@ -233,6 +232,17 @@ std::string_view precision_name(DType dtype) {
 bool is_pytorch_output(const fs::path& path) {
   std::error_code ignored;
   return path.has_filename() && !fs::is_directory(path, ignored) && ends_with_any(path.string(), kPytorchEndings);
+}
+
+fs::path safetensors_output(const fs::path& path) {
+  std::error_code ignored;
+  if (path.has_filename() && !fs::is_directory(path, ignored)) return path;
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) {
+    throw Error(ErrorCode::kIo, fmt::format("cannot make the folder '{}': {}", path.string(), error.message()));
+  }
+  return path / kModelFile;
 }
 
 fs::path weights_file(const fs::path& path) {
@@ -321,20 +331,15 @@ void export_checkpoint(const fs::path& path, const Card& card, const WeightStore
   const std::map<std::string, std::string> beside = files_beside(card, layout);
   const bool is_pytorch = is_pytorch_output(path);
   if (is_pytorch) require_whole_without_card(path, card.network, views);
-  std::error_code ignored;
-  if (!path.has_filename() || fs::is_directory(path, ignored)) {
-    std::error_code error;
-    fs::create_directories(path, error);
-    if (error) {
-      throw Error(ErrorCode::kIo, fmt::format("cannot make the folder '{}': {}", path.string(), error.message()));
-    }
-    for (const auto& [name, text] : beside) write_file_atomically(path / name, text);
-    write_safetensors(path / kModelFile, tensors, metadata_of(card));
-  } else if (is_pytorch) {
+  if (is_pytorch) {
     write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(views.begin(), views.end()));
-  } else {
-    write_safetensors(path, tensors, metadata_of(card));
+    return;
   }
+  const fs::path file = safetensors_output(path);
+  if (file != path) {
+    for (const auto& [name, text] : beside) write_file_atomically(path / name, text);
+  }
+  write_safetensors(file, tensors, metadata_of(card));
 }
 
 fs::path find_model_file(std::string_view model, const fs::path& installed) {

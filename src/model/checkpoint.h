@@ -54,6 +54,11 @@ void export_checkpoint(const std::filesystem::path& path, const Card& card, cons
 
 // Whether export_checkpoint() writes a PyTorch file there.
 bool is_pytorch_output(const std::filesystem::path& path);
+// The file that it writes of safetensors: `path`, or model.safetensors in a folder, which is made. Throws Error (kIo).
+std::filesystem::path safetensors_output(const std::filesystem::path& path);
+
+// What a network would lose if it were read as `back`, each "norm eps 1e-05 (it would be read as 1e-06)".
+std::vector<std::string> lost_of(const NetworkConfig& network, const NetworkConfig& back);
 
 // The file of weights that a path means: itself, or that of a folder. Throws Error (kNotFound).
 std::filesystem::path weights_file(const std::filesystem::path& path);

@@ -1,150 +1,98 @@
 #include "model/detector_checkpoint.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "convnext/error.h"
+#include "io/pytorch.h"
 #include "io/quoted.h"
 #include "io/safetensors.h"
 #include "model/checkpoint.h"
 #include "model/coco_labels.h"
 #include "model/detector_registry.h"
-#include "model/registry.h"
 
 namespace convnext {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kBackbone = "backbone.";
+constexpr std::string_view kTensors = "the tensors";
 
-// The size of a tensor of the file along an axis; 0 when it has none.
-std::int64_t size_in(const TensorFile& file, std::string_view key, std::size_t axis) {
-  const auto found = file.tensors.find(key);
-  return found == file.tensors.end() || found->second.shape.size() <= axis ? 0 : found->second.shape[axis];
+// What tensors tell of a detector, and of its backbone whatever they do not.
+constexpr std::string_view kToldByTensors[] = {"output_norms", "pyramid_channels", "classes", "box_head", "box_hidden"};
+constexpr std::string_view kNotToldByTensors[] = {"norm_eps", "head_norm_eps", "activation", "pads_windows"};
+// What makes no difference once a detector is trained.
+constexpr std::string_view kOfTraining[] = {
+    "frozen_stages",    "anchor_positive",       "anchor_negative", "anchors_inside", "anchor_samples",
+    "anchor_smooth_l1", "level_proposals_train", "proposals_train", "box_loss",       "box_samples",
+    "low_quality",      "stage_overlaps",        "stage_weights"};
+
+template <std::size_t kCount>
+bool is_one_of(const std::string_view (&names)[kCount], std::string_view name) {
+  return std::ranges::find(names, name) != std::end(names);
 }
 
-std::string box_head_key(int stage, bool is_cascade, std::string_view rest) {
-  return is_cascade ? fmt::format("roi_head.bbox_head.{}.{}", stage, rest) : fmt::format("roi_head.bbox_head.{}", rest);
-}
-
-// Without the norms of its outputs, but for the last stage's of a ConvNeXt, which stands for a final norm there.
-TensorViews backbone_of(const TensorFile& file) {
-  TensorViews views;
-  for (const auto& [key, view] : file.tensors) {
-    if (!key.starts_with(kBackbone)) continue;
-    std::string own = key.substr(kBackbone.size());
-    if (own.starts_with("norm0.") || own.starts_with("norm1.") || own.starts_with("norm2.")) continue;
-    views.emplace(std::move(own), view);
+// For the values of a card that was put together.
+std::map<std::string, std::string> origins_of(const DetectorCard& card) {
+  const std::string registered = fmt::format("the registered {}", card.architecture);
+  std::map<std::string, std::string> origins = {{"architecture", std::string(kTensors)},
+                                                {"precision", std::string(kTensors)},
+                                                {"mean", "ImageNet, as of all registered detectors"},
+                                                {"std", "ImageNet, as of all registered detectors"},
+                                                {"short_side", "mmdetection's settings"},
+                                                {"long_side", "mmdetection's settings"}};
+  for (const NetworkField& field : detector_fields(card.detector)) {
+    origins[field.name] = is_one_of(kToldByTensors, field.name) ? kTensors : registered;
   }
-  return views;
+  const bool is_registered = card.detector.backbone == find_detector(card.architecture).value().config.backbone;
+  for (const NetworkField& field : network_fields(card.detector.backbone)) {
+    std::string& origin = origins["backbone." + field.name];
+    origin =
+        is_one_of(kNotToldByTensors, field.name) ? (is_registered ? registered : "networks of its kind") : kTensors;
+  }
+  if (!card.labels.empty()) origins["labels"] = "COCO's, by their number";
+  return origins;
 }
 
-struct Inferred {
-  DetectorCard card;
-  DetectorLayout layout;
-};
-
-// The registered name whose backbone has these tensors; else the first over a network of the same family.
-std::string name_over(const NetworkConfig& backbone, std::string_view prefix) {
-  const RegistryEntry* nearest = nullptr;
-  for (const RegistryEntry& entry : registry()) {
-    if (entry.network.index() != backbone.index() || entry.family == Family::kRoadmap) continue;
-    if (!find_detector(std::string(prefix) + entry.name)) continue;
-    NetworkConfig headless = entry.network;
-    set_class_count(headless, 0);
-    if (have_same_tensors(headless, backbone)) return find_detector(std::string(prefix) + entry.name)->name;
-    if (!nearest) nearest = &entry;
-  }
-  if (!nearest) {
+// Throws Error (kUnsupported) when the detector needs a tensor whose type is not read.
+void require_read_types(const TensorFile& file, const RecognizedDetector& weights) {
+  for (const auto& [key, what] : file.unread) {
+    const DetectorLayout layout{weights.layout, weights.is_cascade};
+    const bool is_needed = weights.naming == DetectorNaming::kOwn ? detector_name_in(layout, key).has_value()
+                                                                  : own_detector_name(layout, key).has_value();
+    if (!is_needed) continue;
     throw Error(ErrorCode::kUnsupported,
-                fmt::format("a {} is no backbone of a detector here: ConvNeXt, ResNet and Swin are",
-                            name_of(family_of(backbone))));
+                fmt::format("'{}': tensor {} is {}, which is not read here; store it as F16, BF16 or F32",
+                            file.path.string(), in_quotes(key), what));
   }
-  return find_detector(std::string(prefix) + nearest->name)->name;
 }
 
-Inferred infer(const TensorFile& file, std::vector<std::string>& notes) {
-  const std::string source = file.path.string();
-  Inferred result;
-  result.layout.is_cascade = size_in(file, box_head_key(0, true, "fc_cls.weight"), 0) > 0;
-  const RecognizedWeights backbone = recognize(backbone_of(file));
-  result.layout.backbone = backbone.layout;
-  NetworkConfig network = infer_network(backbone, source, notes);
-  set_class_count(network, 0);
-
-  DetectorCard& card = result.card;
-  card.architecture = name_over(network, result.layout.is_cascade ? "cascade_mask_rcnn_" : "mask_rcnn_");
-  DetectorConfig& config = card.detector;
-  config = find_detector(card.architecture)->config;
-  if (!have_same_tensors(network, config.backbone)) config.backbone = network;
-  const auto to_int = [](std::int64_t size) { return static_cast<int>(std::clamp<std::int64_t>(size, 0, 1'000'000)); };
-  const bool cascade = result.layout.is_cascade;
-  config.classes = to_int(size_in(file, box_head_key(0, cascade, "fc_cls.weight"), 0)) - 1;
-  config.box_hidden = to_int(size_in(file, box_head_key(0, cascade, "fc_cls.weight"), 1));
-  config.pyramid_channels = to_int(size_in(file, "neck.fpn_convs.0.conv.weight", 0));
-  const bool has_convolutions = file.tensors.contains(box_head_key(0, cascade, "shared_convs.0.conv.weight"));
-  config.box_head = has_convolutions ? DetectorConfig::BoxHead::kConvolutions : DetectorConfig::BoxHead::kLinears;
-  validate(config);
-  if (static_cast<std::size_t>(config.classes) == coco_labels().size()) card.labels = coco_labels();
-  return result;
-}
-
-ConstTensorView in_shape(ConstTensorView view, const Shape& shape) {
-  view.shape = shape;
-  view.strides = contiguous_strides(shape);
-  return view;
-}
-
-// A linear of a block may be kept as a convolution; nothing else may have another shape.
-bool fits(const TensorName& name, const Shape& found, const Shape& expected) {
-  if (found == expected) return true;
-  const auto as_matrix = [](const Shape& s) { return s.size() == 4 && s[2] == 1 && s[3] == 1 ? Shape{s[0], s[1]} : s; };
-  if (name.form == TensorForm::kLinear) return as_matrix(found) == as_matrix(expected);
-  return name.form == TensorForm::kChannelsLast && element_count(found) == element_count(expected);
-}
-
-WeightStore imported(const TensorFile& file, const DetectorConfig& config, const DetectorLayout& layout,
-                     std::vector<std::string>& notes) {
-  const std::string source = file.path.string();
-  struct Found {
-    std::string key;
-    TensorName name;
-    const ConstTensorView* view;
-  };
-  std::map<std::string, Found, std::less<>> by_own;
-  std::size_t passed_over = 0;
-  for (const auto& [key, view] : file.tensors) {
-    if (is_buffer(key)) continue;
-    if (const auto name = own_detector_name(layout, key)) {
-      by_own.try_emplace(name->name, Found{key, *name, &view});
-    } else {
-      ++passed_over;
-    }
+// What a detector would lose if it were read as `back`: of what it computes, not of how it was trained.
+std::vector<std::string> lost_of_detector(const DetectorConfig& detector, const DetectorConfig& back) {
+  std::vector<std::string> lost = lost_of(detector.backbone, back.backbone);
+  const std::vector<NetworkField> read = detector_fields(back);
+  for (std::size_t i = 0; const NetworkField& field : detector_fields(detector)) {
+    const std::string& would_be = read[i++].value;
+    if (is_one_of(kOfTraining, field.name) || field.value == would_be) continue;
+    lost.push_back(fmt::format("{} {} (it would be read as {})", field.name, field.value, would_be));
   }
-  WeightStore weights;
-  for (const std::shared_ptr<const void>& owner : file.owners) weights.keep_alive(owner);
-  const std::vector<TensorSpec> specs = tensor_specs(config);
-  for (const TensorSpec& spec : specs) {
-    const auto found = by_own.find(spec.name);
-    if (found == by_own.end()) {
-      const auto theirs = detector_name_in(layout, spec.name);
-      throw Error(ErrorCode::kMismatch,
-                  fmt::format("'{}': there is no tensor {}, which the detector needs with shape {}", source,
-                              in_quotes(theirs ? theirs->name : spec.name), to_string(spec.shape)));
-    }
-    const auto& [key, name, view] = found->second;
-    if (!fits(name, view->shape, spec.shape)) {
-      throw Error(ErrorCode::kMismatch, fmt::format("'{}': {} is {}, expected {}", source, in_quotes(key),
-                                                    to_string(view->shape), to_string(spec.shape)));
-    }
-    weights.add(spec.name, in_shape(*view, spec.shape), nullptr);
-  }
-  passed_over += by_own.size() - specs.size();
-  if (passed_over > 0)
-    notes.push_back(fmt::format("passed over {} tensors that are no part of the detector", passed_over));
-  return weights;
+  return lost;
+}
+
+void require_whole_without_card(const fs::path& path, const DetectorConfig& detector, const TensorViews& views) {
+  std::vector<std::string> ignored;
+  const InferredDetector back = infer_detector(recognize_detector(views), path.string(), ignored);
+  const std::vector<std::string> lost = lost_of_detector(detector, back.config);
+  if (lost.empty()) return;
+  throw Error(
+      ErrorCode::kUnsupported,
+      fmt::format("'{}' would be another detector: a PyTorch file holds no card, and its tensors do not tell {}; "
+                  "write safetensors",
+                  path.string(), fmt::join(lost, ", ")));
 }
 
 }  // namespace
@@ -152,11 +100,18 @@ WeightStore imported(const TensorFile& file, const DetectorConfig& config, const
 bool is_detector(const TensorFile& file) {
   const auto card = file.metadata.find(std::string(kCardKey));
   if (card != file.metadata.end()) return is_detector_card(card->second);
-  return std::ranges::any_of(file.tensors, [](const auto& entry) { return entry.first.starts_with("roi_head."); });
+  return has_detector_heads(file.tensors);
 }
 
-DetectorCheckpoint read_detector(const fs::path& path, const TensorFileOptions& options) {
-  const TensorFile file = open_tensor_file(weights_file(path), options);
+bool holds_detector(const fs::path& path, const TensorFileOptions& options) {
+  try {
+    return is_detector(open_tensor_file(weights_file(path), options));
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector& weights) {
   const std::string source = file.path.string();
   if (!is_detector(file)) {
     throw Error(ErrorCode::kUnsupported,
@@ -164,42 +119,52 @@ DetectorCheckpoint read_detector(const fs::path& path, const TensorFileOptions& 
                             "(roi_head.*)",
                             source));
   }
-  DetectorCheckpoint checkpoint;
-  checkpoint.path = file.path;
-  checkpoint.notes = file.notes;
+  require_read_types(file, weights);
+  DetectorCheckpointCard result;
+  if (std::optional<std::string> note = note_on_passed_over(weights)) result.notes.push_back(std::move(*note));
   if (const auto card = file.metadata.find(std::string(kCardKey)); card != file.metadata.end()) {
-    checkpoint.has_card = true;
-    checkpoint.card = detector_card_from_json(card->second, source);
-    for (const std::shared_ptr<const void>& owner : file.owners) checkpoint.weights.keep_alive(owner);
-    for (const auto& [key, view] : file.tensors) checkpoint.weights.add(key, view, nullptr);
-    check_weights(checkpoint.weights, tensor_specs(checkpoint.card.detector), source);
-    return checkpoint;
+    result.has_card = true;
+    result.card = detector_card_from_json(card->second, source);
+    return result;
   }
-  Inferred inferred = infer(file, checkpoint.notes);
-  checkpoint.weights = imported(file, inferred.card.detector, inferred.layout, checkpoint.notes);
-  checkpoint.card = std::move(inferred.card);
+  InferredDetector inferred = infer_detector(weights, source, result.notes);
+  DetectorCard& card = result.card;
+  card.architecture = std::move(inferred.architecture);
+  card.detector = std::move(inferred.config);
+  card.precision = precision_name(weights.tensors.begin()->second.view.dtype);
+  if (static_cast<std::size_t>(card.detector.classes) == coco_labels().size()) card.labels = coco_labels();
+  result.origins = origins_of(card);
+  return result;
+}
+
+DetectorCheckpoint read_detector(const fs::path& path, const TensorFileOptions& options) {
+  const TensorFile file = open_tensor_file(weights_file(path), options);
+  const RecognizedDetector weights = recognize_detector(file.tensors);
+  DetectorCheckpoint checkpoint{card_of(file, weights), {}, file.path, weights.naming};
+  const std::vector<Misfit> misfits = find_misfits(weights, checkpoint.card.detector);
+  if (!misfits.empty()) {
+    const std::string more =
+        misfits.size() == 1
+            ? ""
+            : fmt::format(", and {} more do not fit ('convnext inspect' lists them)", misfits.size() - 1);
+    throw Error(ErrorCode::kMismatch, fmt::format("'{}': {}{}", file.path.string(), misfits.front().message(), more));
+  }
+  checkpoint.weights = import_weights(weights, checkpoint.card.detector, file.owners);
+  checkpoint.notes.insert(checkpoint.notes.begin(), file.notes.begin(), file.notes.end());
   return checkpoint;
 }
 
-void write_detector(const fs::path& path, const DetectorCard& card, const WeightStore& weights) {
+void write_detector(const fs::path& path, const DetectorCard& card, const WeightStore& weights,
+                    WrittenDetectorLayout layout) {
   check_weights(weights, tensor_specs(card.detector), path.string());
-  write_safetensors(path, {weights.all().begin(), weights.all().end()},
-                    {{"format", "pt"}, {std::string(kCardKey), detector_card_to_json(card)}});
-}
-
-TensorViews export_detector(const WeightStore& weights, const DetectorLayout& layout) {
-  TensorViews views;
-  for (const auto& [own, view] : weights.all()) {
-    const auto theirs = detector_name_in(layout, own);
-    if (!theirs) {
-      throw Error(ErrorCode::kUnsupported, fmt::format("mmdetection has no name for '{}'", own));
-    }
-    const bool is_matrix = theirs->form == TensorForm::kLinear && view.shape.size() == 4;
-    Shape shape = is_matrix ? Shape{view.shape[0], view.shape[1]} : view.shape;
-    if (theirs->form == TensorForm::kChannelsLast) shape = {1, 1, 1, view.shape[0]};
-    views.emplace(theirs->name, in_shape(view, shape));
+  const TensorViews views = export_weights(weights, card.detector, layout);
+  if (is_pytorch_output(path)) {
+    require_whole_without_card(path, card.detector, views);
+    write_pytorch(path, std::vector<std::pair<std::string, ConstTensorView>>(views.begin(), views.end()));
+    return;
   }
-  return views;
+  write_safetensors(safetensors_output(path), {views.begin(), views.end()},
+                    {{"format", "pt"}, {std::string(kCardKey), detector_card_to_json(card)}});
 }
 
 }  // namespace convnext

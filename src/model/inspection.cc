@@ -8,18 +8,21 @@
 
 namespace convnext {
 
-bool Inspection::is_whole() const {
-  return problems.empty() && misfits.empty() && card.has_value() &&
-         std::ranges::all_of(tensors, [](const InspectedTensor& tensor) {
+bool FileInspection::has_whole_weights() const {
+  return problems.empty() && misfits.empty() && std::ranges::all_of(tensors, [](const InspectedTensor& tensor) {
            return tensor.own.empty() || tensor.statistics.all_finite();
          });
 }
+
+bool Inspection::is_whole() const { return has_whole_weights() && card.has_value(); }
+
+bool DetectorInspection::is_whole() const { return has_whole_weights() && card.has_value(); }
 
 namespace {
 
 // Calls `step`; what it throws becomes a problem, once.
 template <typename Step>
-void attempt(Inspection& inspection, const Step& step) {
+void attempt(FileInspection& inspection, const Step& step) {
   try {
     step();
   } catch (const Error& error) {
@@ -40,7 +43,7 @@ TensorStatistics statistics_of(const ConstTensorView& view, const TensorViews& s
 
 // `stored`: all tensors of the file, `scales` among them.
 void inspect_tensors(const TensorViews& stored, const TensorViews& scales, const RecognizedWeights& weights,
-                     Inspection& inspection) {
+                     FileInspection& inspection) {
   std::map<std::string_view, std::string_view> own_names;
   for (const auto& [own, tensor] : weights.tensors) own_names.emplace(tensor.key, own);
   for (const auto& [key, view] : stored) {
@@ -53,22 +56,29 @@ void inspect_tensors(const TensorViews& stored, const TensorViews& scales, const
   }
 }
 
+// The file; its kind becomes known when it could be opened.
+TensorFile open_for_inspection(const std::filesystem::path& path, const TensorFileOptions& options,
+                               FileInspection& inspection) {
+  TensorFile file;
+  inspection.path = path;
+  attempt(inspection, [&] {
+    inspection.path = weights_file(path);
+    file = open_tensor_file(inspection.path, options);
+    inspection.kind = file.kind;
+  });
+  return file;
+}
+
 }  // namespace
 
 Inspection inspect(const std::filesystem::path& path, std::string_view architecture_name,
                    const TensorFileOptions& options) {
   Inspection inspection;
-  inspection.path = path;
-  TensorFile file;
-  TensorViews stored, scales;
-  attempt(inspection, [&] {
-    inspection.path = weights_file(path);
-    file = open_tensor_file(inspection.path, options);
-    inspection.kind = file.kind;
-    stored = file.tensors;
-    scales = take_scales(file);
-  });
+  TensorFile file = open_for_inspection(path, options, inspection);
   if (!inspection.kind) return inspection;
+  const TensorViews stored = file.tensors;
+  TensorViews scales;
+  attempt(inspection, [&] { scales = take_scales(file); });
   const RecognizedWeights weights = recognize(file.tensors, scales);
   if (weights.has_blocks()) inspection.layout = weights.layout;
   inspect_tensors(stored, scales, weights, inspection);
@@ -86,6 +96,23 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
     if (!architecture_name.empty()) network = named_network(architecture(architecture_name), network);
     inspection.misfits = find_misfits(weights, network);
   });
+  return inspection;
+}
+
+DetectorInspection inspect_detector(const std::filesystem::path& path, const TensorFileOptions& options) {
+  DetectorInspection inspection;
+  const TensorFile file = open_for_inspection(path, options, inspection);
+  if (!inspection.kind) return inspection;
+  const RecognizedDetector weights = recognize_detector(file.tensors);
+  inspection.naming = weights.naming;
+  if (weights.backbone.has_blocks()) inspection.backbone_layout = weights.layout;
+  inspect_tensors(file.tensors, {}, weights, inspection);
+  attempt(inspection, [&] {
+    inspection.card = card_of(file, weights);
+    inspection.misfits = find_misfits(weights, inspection.card->card.detector);
+  });
+  inspection.notes = file.notes;
+  if (inspection.card) std::ranges::copy(inspection.card->notes, std::back_inserter(inspection.notes));
   return inspection;
 }
 

@@ -11,6 +11,7 @@
 #include "io/tensor_file.h"
 #include "model/card.h"
 #include "model/checkpoint.h"
+#include "model/detector_checkpoint.h"
 #include "model/layouts.h"
 #include "model/tensor_statistics.h"
 
@@ -29,16 +30,23 @@ struct StoredType {
   std::uint64_t bytes = 0;
 };
 
-struct Inspection {
+// What can be said of any of them.
+struct FileInspection {
   std::filesystem::path path;  // the file that was opened
   std::optional<TensorFileKind> kind;
-  std::optional<WeightLayout> layout;  // absent when no block of a network was found
   std::map<DType, StoredType> types;
   std::vector<InspectedTensor> tensors;  // by key
-  std::vector<Misfit> misfits;           // against the network of the card
-  std::optional<CheckpointCard> card;    // absent when none could be had
+  std::vector<Misfit> misfits;           // against the network or detector of the card
   std::vector<std::string> notes;
-  std::vector<std::string> problems;  // why the file could not be opened or makes no network
+  std::vector<std::string> problems;  // why the file could not be opened, or makes no network or detector
+
+  // Whether nothing is wrong with the tensors, and every weight is finite.
+  bool has_whole_weights() const;
+};
+
+struct Inspection : FileInspection {
+  std::optional<WeightLayout> layout;  // absent when no block of a network was found
+  std::optional<CheckpointCard> card;  // absent when none could be had
 
   // Whether read_checkpoint() would read it, and every weight is finite.
   bool is_whole() const;
@@ -47,5 +55,17 @@ struct Inspection {
 // Never throws for what is wrong with the file or the folder: that is what it is asked for.
 Inspection inspect(const std::filesystem::path& path, std::string_view architecture = {},
                    const TensorFileOptions& options = {});
+
+struct DetectorInspection : FileInspection {
+  std::optional<DetectorNaming> naming;
+  std::optional<WeightLayout> backbone_layout;
+  std::optional<DetectorCheckpointCard> card;  // absent when none could be had
+
+  // Whether read_detector() would read it, and every weight is finite.
+  bool is_whole() const;
+};
+
+// The same of a file that holds_detector().
+DetectorInspection inspect_detector(const std::filesystem::path& path, const TensorFileOptions& options = {});
 
 }  // namespace convnext

@@ -19,10 +19,6 @@
 namespace convnext {
 namespace {
 
-bool is_float(DType dtype) {
-  return dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF32 || dtype == DType::kF64;
-}
-
 ConstTensorView reshaped(ConstTensorView view, Shape shape) {
   view.shape = std::move(shape);
   view.strides = contiguous_strides(view.shape);
@@ -304,22 +300,25 @@ std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const Network
   return misfits;
 }
 
-std::vector<std::string> notes_on(const RecognizedWeights& weights) {
+std::optional<std::string> note_on_passed_over(const RecognizedWeights& weights) {
   constexpr std::size_t kShown = 3;
-  std::vector<std::string> notes;
-  std::vector<std::string> passed_over;
-  bool has_output_norms = false;
+  std::vector<std::string> shown;
   std::size_t count = 0;
   for (const auto& [key, view] : weights.passed_over) {
     if (is_buffer(key)) continue;
-    if (++count <= kShown) passed_over.push_back(in_quotes(key));
-    has_output_norms |= key.ends_with("norm0.weight");
+    if (++count <= kShown) shown.push_back(in_quotes(key));
   }
-  if (count > 0) {
-    notes.push_back(fmt::format("passed over {} that {} no part of the network: {}{}",
-                                count == 1 ? "a tensor" : fmt::format("{} tensors", count), count == 1 ? "is" : "are",
-                                fmt::join(passed_over, ", "), count > kShown ? ", ..." : ""));
-  }
+  if (count == 0) return std::nullopt;
+  return fmt::format("passed over {} that {} no part of the network: {}{}",
+                     count == 1 ? "a tensor" : fmt::format("{} tensors", count), count == 1 ? "is" : "are",
+                     fmt::join(shown, ", "), count > kShown ? ", ..." : "");
+}
+
+std::vector<std::string> notes_on(const RecognizedWeights& weights) {
+  std::vector<std::string> notes;
+  if (std::optional<std::string> note = note_on_passed_over(weights)) notes.push_back(std::move(*note));
+  const bool has_output_norms =
+      std::ranges::any_of(weights.passed_over, [](const auto& entry) { return entry.first.ends_with("norm0.weight"); });
   if (has_output_norms && weights.tensors.contains("head.norm.weight")) {
     notes.push_back("the backbone of a detector or segmenter: its norm of the last stage's output is the final norm");
   }

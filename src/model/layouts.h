@@ -77,7 +77,9 @@ struct Misfit {
 // All of them, in the order of tensor_specs().
 std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const NetworkConfig& network);
 
-// For people: what was passed over, and what is unusual about these weights.
+// For people: what was passed over, buffers aside; nothing where nothing was.
+std::optional<std::string> note_on_passed_over(const RecognizedWeights& weights);
+// The same, and what is unusual about these weights.
 std::vector<std::string> notes_on(const RecognizedWeights& weights);
 
 // The weights by the names and in the shapes of tensor_specs(network). They must have no misfits. Views are of the

@@ -96,6 +96,10 @@ std::uint64_t WeightStore::bytes() const {
   return total;
 }
 
+bool is_float(DType dtype) {
+  return dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF32 || dtype == DType::kF64;
+}
+
 void to_float32(const ConstTensorView& view, std::span<float> out) {
   switch (view.dtype) {
     case DType::kF32:

@@ -49,6 +49,9 @@ class WeightStore {
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
+// Whether weights can be of that type without scales.
+bool is_float(DType dtype);
+
 // Converts elements of any float type (unaligned too). `out` has view.count() values.
 void to_float32(const ConstTensorView& view, std::span<float> out);
 // The same of integers with scales, as WeightStore has them.

@@ -185,7 +185,7 @@ void finish_tile(Epilogue epilogue, std::int64_t rows, const float* sums, std::u
                  std::ptrdiff_t out_stride) {
   switch (epilogue) {
     case Epilogue::kNone:
-    case Epilogue::kResidual:
+    case Epilogue::kResidual:  // refused before
       return narrow_tile<Epilogue::kNone, kVectors, kFill>(rows, sums, out, out_stride);
     case Epilogue::kGelu:
       return narrow_tile<Epilogue::kGelu, kVectors, kFill>(rows, sums, out, out_stride);
@@ -404,11 +404,13 @@ void linear_vnni(const PackedLinear& op, const LinearCall& call) {
 
 void linear_bf16(const PackedLinear& op, const LinearCall& call) {
   if (op.products != Products::kBfloat16) return linear_vnni(op, call);
+  require_roundable(op, call);
   for_each_panel(Bfloat16Panels(), op, call);
 }
 
 void linear_amx(const PackedLinear& op, const LinearCall& call) {
   if (op.products == Products::kFloat32) return linear(op, call);
+  require_roundable(op, call);
   TileRegisters registers;
   for_each_panel(TilePanels{registers}, op, call);
 }
@@ -418,7 +420,16 @@ HWY_AFTER_NAMESPACE();
 #endif
 
 #if HWY_ONCE
+#include "convnext/error.h"
+
 namespace convnext::cpu {
+
+void require_roundable(const PackedLinear& op, const LinearCall& call) {
+  if (call.bfloat16_out.values == nullptr) return;
+  if (call.epilogue != Epilogue::kResidual && call.first_input == 0 && call.last_input == op.inputs) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "a linear that gives bfloat16 takes all inputs in one call, and adds no residual: let it write floats");
+}
 
 LinearFunction linear_dot_for([[maybe_unused]] Isa isa, [[maybe_unused]] const CpuFeatures& features) {
 #if HWY_TARGETS & HWY_AVX3

@@ -10,4 +10,8 @@ namespace convnext::cpu {
 // Null for an instruction set that has none of them.
 LinearFunction linear_dot_for(Isa isa, const CpuFeatures& features);
 
+// Throws Error (kInvalidArgument) for a call that wants what it gives rounded, in bfloat16_out, and cannot have it:
+// with kResidual, or without all inputs. It would be a wrong number without a word.
+void require_roundable(const PackedLinear& op, const LinearCall& call);
+
 }  // namespace convnext::cpu
