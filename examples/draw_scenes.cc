@@ -1,7 +1,7 @@
-// draw_scenes FOLDER [PICTURES]: scenes drawn by formula with every object's box and mask, in COCO's format, to try
-// detection on. Shapes of six kinds, small to large, turned, coloured, striped or checked, lie over each other on
-// patterned ground; masks are of what can be seen of them. FOLDER/train gets PICTURES scenes (1000), FOLDER/val 200;
-// FOLDER/train.json and FOLDER/val.json say what is in them. The same folder comes out every time.
+// draw_scenes FOLDER [PICTURES [HELD OUT]]: scenes drawn by formula with every object's box and mask, in COCO's format,
+// to try detection on. Shapes of six kinds, small to large, turned, coloured, striped or checked, lie over each other
+// on patterned ground; masks are of what can be seen of them. FOLDER/train gets PICTURES scenes (1000), FOLDER/val HELD
+// OUT (200); FOLDER/train.json and FOLDER/val.json say what is in them. The same folder comes out every time.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "convnext/error.h"
@@ -195,21 +196,27 @@ void draw_split(const fs::path& folder, const std::string& split, int count, std
   convnext::write_file_atomically(folder / (split + ".json"), all.dump() + "\n");
 }
 
+// Of an argument that counts pictures; nothing where it counts none.
+std::optional<int> count_of(const char* text) {
+  const int count = std::atoi(text);
+  if (count >= 1 && count <= 100'000) return count;
+  fmt::print(stderr, "draw_scenes: '{}' is not a number of pictures from 1 to 100000\n", text);
+  return std::nullopt;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2 && argc != 3) {
-    fmt::print(stderr, "usage: draw_scenes FOLDER [PICTURES to train on]\n");
+  if (argc < 2 || argc > 4) {
+    fmt::print(stderr, "usage: draw_scenes FOLDER [PICTURES to train on [PICTURES held out]]\n");
     return 2;
   }
-  const int pictures = argc == 3 ? std::atoi(argv[2]) : 1000;
-  if (pictures < 1 || pictures > 100'000) {
-    fmt::print(stderr, "draw_scenes: '{}' is not a number of pictures from 1 to 100000\n", argv[2]);
-    return 2;
-  }
+  const std::optional<int> pictures = argc > 2 ? count_of(argv[2]) : 1000;
+  const std::optional<int> held_out = argc > 3 ? count_of(argv[3]) : 200;
+  if (!pictures || !held_out) return 2;
   try {
-    draw_split(argv[1], "val", 200, 1);
-    draw_split(argv[1], "train", pictures, 1'000'000);
+    draw_split(argv[1], "val", *held_out, 1);
+    draw_split(argv[1], "train", *pictures, 1'000'000);
   } catch (const std::exception& error) {
     fmt::print(stderr, "draw_scenes: {}\n", error.what());
     return 1;
