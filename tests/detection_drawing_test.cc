@@ -83,6 +83,19 @@ TEST(DetectionDrawing, ColoursTheMaskAndNothingAround) {
   EXPECT_TRUE(differs(over, after, 100, 80) || differs(over, after, 101, 80));
 }
 
+// Outlines of one mask are lines of their own: none joins them.
+TEST(DetectionDrawing, LeavesOutWhatLiesBetweenThePartsOfAMask) {
+  const Image before = grey(200, 160);
+  const MaskRle parts[] = {disc(200, 160, 50, 50, 20), disc(200, 160, 150, 110, 20)};
+  const MaskRle mask = merge_masks(parts, MaskMerge::kUnion);
+  const Image after = draw_objects(before, std::array{DrawnObject{.box = {30, 30, 140, 100}, .mask = &mask}});
+  EXPECT_TRUE(differs(before, after, 50, 50));
+  EXPECT_TRUE(differs(before, after, 150, 110));
+  for (int y = 60; y < 100; ++y) {
+    for (int x = 80; x < 120; ++x) EXPECT_FALSE(differs(before, after, x, y)) << x << "," << y;
+  }
+}
+
 TEST(DetectionDrawing, WithoutObjectsIsThePicture) {
   const Image before = grey(40, 30);
   EXPECT_EQ(draw_objects(before, {}).pixels, before.pixels);

@@ -168,6 +168,7 @@ class Drawing {
       part.insert(part.end(), row, row + width);
     }
     for (const std::vector<Point>& line : outlines_of(part, height, width)) {
+      cairo_new_sub_path(canvas_);  // else a line joins it with the one before
       for (const Point& point : line) cairo_line_to(canvas_, left + point.x, top + point.y);
       cairo_close_path(canvas_);
     }
