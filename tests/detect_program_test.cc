@@ -1,7 +1,8 @@
 // `convnext detect`, and `convnext eval` of a detector, from outside.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <fstream>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/file.h"
@@ -115,11 +116,17 @@ TEST_F(DetectProgram, WritesResultsInCocosFormat) {
     EXPECT_GT(one["score"], 0.05);
   }
   // The model's own threshold, unless another is asked for.
-  const ChildResult some = run({"detect", "pictures", "--model", "run", "--json", "-", "--score", "0.2"});
+  std::vector<double> scores;
+  for (const json& one : results) scores.push_back(one["score"]);
+  std::ranges::sort(scores);
+  const double median = scores[scores.size() / 2];
+  const ChildResult some =
+      run({"detect", "pictures", "--model", "run", "--json", "-", "--score", fmt::format("{}", median)});
   EXPECT_EQ(some.exit_code, 0) << some.err;
   const json high = json::parse(some.out);
-  EXPECT_LT(high.size(), results.size());
-  for (const json& one : high) EXPECT_GE(one["score"], 0.2);
+  EXPECT_LT(high.size(), scores.size());
+  EXPECT_GE(high.size(), scores.size() / 2);
+  for (const json& one : high) EXPECT_GE(one["score"], median);
   // Nothing found is a document, too.
   EXPECT_EQ(run({"detect", "pictures/0.png", "--model", "run", "--json", "-", "--score", "1"}).out, "[]\n");
 }
@@ -136,8 +143,8 @@ TEST_F(DetectProgram, TakesIdsFromAnnotations) {
   for (const std::string type : {"bbox", "segm"}) {
     const ChildResult judged = run({"coco-eval", "truth.json", "results.json", "--type", type, "--json"});
     ASSERT_EQ(judged.exit_code, 0) << judged.err;
-    // Masks without a pixel are found by nobody.
-    EXPECT_NEAR(json::parse(judged.out)["stats"][0].get<double>(), 1, type == "bbox" ? 1e-9 : 0.5);
+    // Nothing overlaps a mask without a pixel, which a box at the border may have.
+    EXPECT_NEAR(json::parse(judged.out)["stats"][0].get<double>(), 1, type == "bbox" ? 1e-9 : 0.2);
   }
   // Pictures that the file does not name are reported, and the others are done.
   write_picture(folder_ / "pictures/other.png", formula_picture(30, 30, 1));
@@ -234,7 +241,7 @@ TEST_F(DetectProgram, EvalWritesJsonAndResults) {
   EXPECT_EQ(document["bbox"]["stats"].size(), 12u);
   EXPECT_NEAR(document["bbox"]["stats"][0].get<double>(), 1, 1e-9);
   EXPECT_EQ(document["segm"]["per_category"].size(), 5u);
-  EXPECT_GT(document["segm"]["stats"][0], 0.5);
+  EXPECT_NEAR(document["segm"]["stats"][0].get<double>(), 1, 0.2);
   EXPECT_EQ(document["detections"], read_json("results.json").size());
   // The judge of files says the same.
   const ChildResult judged = run({"coco-eval", "truth.json", "results.json", "--json"});

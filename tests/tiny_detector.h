@@ -28,6 +28,7 @@ inline DetectorCard tiny_detector_card(std::string_view name = "mask_rcnn_convne
   card.detector.level_proposals = 70;
   card.detector.proposals = 40;
   card.detector.detections = 20;
+  card.detector.mask_threshold = 0.2;  // so that hardly a mask is empty
   card.short_side = 64;
   card.long_side = 96;
   card.labels = {"cat", "dog", "ship", "truck", "zebra"};
