@@ -9,3 +9,7 @@ libtorch_precompiled_header(detector_run_test)
 convnext_test(detector_files_program_test detector_files_program_test.cc)
 target_compile_definitions(detector_files_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
 add_dependencies(detector_files_program_test convnext_program)
+
+convnext_test(detector_train_program_test detector_train_program_test.cc LABELS heavy)
+target_compile_definitions(detector_train_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
+add_dependencies(detector_train_program_test convnext_program convnext_train_program)

@@ -286,9 +286,13 @@ TEST_F(TrainProgram, KnowsEveryRecipeOfTheProject) {
   for (const auto& file : std::filesystem::directory_iterator(CONVNEXT_SOURCE_DIR "/recipes")) {
     if (file.path().extension() != ".toml") continue;
     ++recipes;
-    expect_failure(run({"train", "nowhere", "--config", file.path().string(), "--output", "run"}), 1, {"'nowhere'"});
+    std::vector<std::string> arguments = {"train", "nowhere", "--config", file.path().string(), "--output", "run"};
+    if (read_text(file.path()).find("mask_rcnn") != std::string::npos) {
+      arguments.insert(arguments.end(), {"--pictures", "nowhere"});
+    }
+    expect_failure(run(arguments), 1, {"'nowhere'"});
   }
-  EXPECT_GT(recipes, 25);
+  EXPECT_GT(recipes, 35);
 }
 
 TEST_F(TrainProgram, RefusesWhatARecipeDoesNotKnow) {

@@ -107,6 +107,12 @@ class Trainer {
 
 void Trainer::open_data() {
   const auto train_split = find_training_split(settings_.data);
+  if (!train_split && std::filesystem::is_regular_file(settings_.data)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' is a file, and a classifier learns from a folder; with COCO's JSON give a detector, "
+                            "--model mask_rcnn_convnext_tiny",
+                            settings_.data.string()));
+  }
   if (!train_split) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("'{}' has neither a folder 'train' nor shards of that name", settings_.data.string()));
