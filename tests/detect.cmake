@@ -4,12 +4,6 @@ convnext_test(detector_files_test detector_files_test.cc)
 convnext_test(detector_parts_test detector_parts_test.cc golden.cc LIBRARIES convnext_detect)
 convnext_test(detection_data_test detection_data_test.cc LIBRARIES convnext_detect)
 
-convnext_test(detector_run_test detector_run_test.cc LIBRARIES convnext_detector_training LABELS heavy)
-libtorch_precompiled_header(detector_run_test)
 convnext_test(detector_files_program_test detector_files_program_test.cc)
 target_compile_definitions(detector_files_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
 add_dependencies(detector_files_program_test convnext_program)
-
-convnext_test(detector_train_program_test detector_train_program_test.cc LABELS heavy)
-target_compile_definitions(detector_train_program_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
-add_dependencies(detector_train_program_test convnext_program convnext_train_program)
