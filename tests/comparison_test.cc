@@ -316,11 +316,12 @@ TEST(SpeedRatios, NeedTheSameResolution) {
           .empty());
 }
 
-constexpr Box kField = {0, 0, 560, 430};
+constexpr Rectangle kField = {0, 0, 560, 430};
 
-void expect_apart(const std::vector<LabelledMark>& marks, const std::vector<PlacedLabel>& labels, const Box& field) {
+void expect_apart(const std::vector<LabelledMark>& marks, const std::vector<PlacedLabel>& labels,
+                  const Rectangle& field) {
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    const Box& box = labels[i].box;
+    const Rectangle& box = labels[i].box;
     EXPECT_GE(box.left, field.left) << i;
     EXPECT_LE(box.left + box.width, field.left + field.width) << i;
     EXPECT_GE(box.top, field.top) << i;
