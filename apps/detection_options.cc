@@ -7,7 +7,6 @@
 #include "apps/program.h"
 #include "apps/run_options.h"
 #include "convnext/error.h"
-#include "io/tensor_file.h"
 #include "model/detector_checkpoint.h"
 #include "model/detector_registry.h"
 
@@ -107,11 +106,10 @@ bool is_about_detector(int argc, char** argv) {
   try {
     line.parse(argc, argv);
     if (!model.empty()) return model.starts_with("mask_rcnn") || model.starts_with("cascade_mask_rcnn");
-    return !init.empty() && is_detector(open_tensor_file(weights_file(init)));
+    return !init.empty() && holds_detector(init);
   } catch (const CLI::ParseError&) {
-  } catch (const Error&) {
+    return false;  // what is wrong with the line is said by who reads it whole
   }
-  return false;  // what is wrong with the line is said by who reads it whole
 }
 
 std::optional<DetectionRequest> read_detection_request(int argc, char** argv) {

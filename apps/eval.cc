@@ -35,8 +35,6 @@ bool is_coco_file(const std::string& data) {
   return fs::path(data).extension() == ".json" && !fs::is_directory(data, ignored);
 }
 
-bool holds_detector(const fs::path& model) { return is_detector(open_tensor_file(weights_file(model))); }
-
 // Options that one kind of model has and the other one does not.
 void refuse(bool given, std::string_view option, std::string_view goes_with) {
   if (given) throw UsageError(fmt::format("{} goes with {}", option, goes_with));
@@ -66,7 +64,7 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
   }
   require_folder_of(all_options.results);
   const fs::path file = model_file(options.model.model);
-  if (!holds_detector(file)) {
+  if (!is_detector(open_tensor_file(weights_file(file)))) {
     throw Error(ErrorCode::kMismatch,
                 fmt::format("'{}' holds no detector, and only detectors are judged on COCO's "
                             "annotations ('{}'): a classifier is evaluated on folders of pictures",
@@ -83,16 +81,10 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
                         .json = options.json});
 }
 
-// A file that cannot be read is for who loads it to refuse.
 void refuse_detector(const EvaluationCommand& options) {
   if (options.model.model.empty()) return;
-  fs::path file;
-  try {
-    file = model_file(options.model.model);
-    if (!holds_detector(file)) return;
-  } catch (const Error&) {
-    return;
-  }
+  const fs::path file = model_file(options.model.model);
+  if (!holds_detector(file)) return;
   throw Error(
       ErrorCode::kMismatch,
       fmt::format("'{}' is a detector, which is judged on a JSON file of COCO's and its pictures: convnext eval "

@@ -101,8 +101,18 @@ ExitCode show_plan(const TrainPlan& plan, const RunSettings& settings, bool json
   return kDone;
 }
 
-void say_where_the_model_is(const RunSettings& settings) {
-  print(fmt::format("{} is the trained model\n", (settings.output / "model.safetensors").string()));
+// `last`: what the last epoch gave, an empty object where there was none.
+ExitCode show_end(RunEnd end, const RunSettings& settings, bool json, const nlohmann::ordered_json& last) {
+  const bool finished = end == RunEnd::kFinished;
+  if (json) {
+    nlohmann::ordered_json document = {
+        {"output", settings.output.string()}, {"epochs", settings.epochs}, {"finished", finished}};
+    document.update(last);
+    print_document(document);
+  } else if (finished) {
+    print(fmt::format("{} is the trained model\n", (settings.output / "model.safetensors").string()));
+  }
+  return finished ? kDone : kFailed;
 }
 
 nlohmann::ordered_json to_json(const std::optional<DetectorResult>& result) {
@@ -122,21 +132,15 @@ ExitCode train_detector_command(int argc, char** argv) {
   const StopSignals signals;
   DetectionCallbacks callbacks = reporter.detection_callbacks();
   callbacks.should_stop = [&signals] { return signals.received(); };
-  const bool finished = train_detector(settings, request->recipe, callbacks) == RunEnd::kFinished;
-  if (request->json) {
-    nlohmann::ordered_json document = {
-        {"output", settings.output.string()}, {"epochs", settings.epochs}, {"finished", finished}};
-    if (const auto& last = reporter.last_detection()) {
-      document["train_loss"] = last->train_loss;
-      document["losses"] = last->losses;
-      document["model"] = to_json(last->model);
-      document["average"] = to_json(last->average);
-    }
-    print_document(document);
-  } else if (finished) {
-    say_where_the_model_is(settings);
+  const RunEnd end = train_detector(settings, request->recipe, callbacks);
+  nlohmann::ordered_json document = nlohmann::ordered_json::object();
+  if (const auto& last = reporter.last_detection()) {
+    document["train_loss"] = last->train_loss;
+    document["losses"] = last->losses;
+    document["model"] = to_json(last->model);
+    document["average"] = to_json(last->average);
   }
-  return finished ? kDone : kFailed;
+  return show_end(end, settings, request->json, document);
 }
 
 ExitCode train_classifier_command(int argc, char** argv) {
@@ -151,20 +155,14 @@ ExitCode train_classifier_command(int argc, char** argv) {
   const StopSignals signals;
   TrainCallbacks callbacks = reporter.callbacks();
   callbacks.should_stop = [&signals] { return signals.received(); };
-  const bool finished = train(settings, request->recipe, callbacks) == RunEnd::kFinished;
-  if (request->json) {
-    nlohmann::ordered_json document = {
-        {"output", settings.output.string()}, {"epochs", settings.epochs}, {"finished", finished}};
-    if (const auto& last = reporter.last()) {
-      document["train_loss"] = last->train_loss;
-      document["model"] = to_json(last->model);
-      document["average"] = to_json(last->average);
-    }
-    print_document(document);
-  } else if (finished) {
-    say_where_the_model_is(settings);
+  const RunEnd end = train(settings, request->recipe, callbacks);
+  nlohmann::ordered_json document = nlohmann::ordered_json::object();
+  if (const auto& last = reporter.last()) {
+    document["train_loss"] = last->train_loss;
+    document["model"] = to_json(last->model);
+    document["average"] = to_json(last->average);
   }
-  return finished ? kDone : kFailed;
+  return show_end(end, settings, request->json, document);
 }
 
 }  // namespace

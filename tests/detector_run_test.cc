@@ -22,6 +22,7 @@
 #include "model/tensors.h"
 #include "tests/drawn_objects.h"
 #include "tests/expect_error.h"
+#include "tests/run_cut.h"
 #include "tests/temporary_folder.h"
 
 namespace convnext {
@@ -31,13 +32,6 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-// How a run is ended before its time, and begun again.
-struct Cut {
-  int after_epoch = 0;  // ends the run there, as a crash would; 0: it is not cut
-  int after_steps = 0;  // asks it to stop there, as SIGTERM does
-  bool resume = false;
-};
 
 class DetectorRun : public ::testing::TestWithParam<const char*> {
  protected:
@@ -77,23 +71,10 @@ class DetectorRun : public ::testing::TestWithParam<const char*> {
 
   // The bytes of the model; empty when there is none yet.
   std::string train_into(const std::string& name, const Cut& cut = {}) {
-    settings_.output = folder_ / name;
-    settings_.resume = cut.resume;
-    struct Crash {};
-    int steps = 0;
-    DetectionCallbacks callbacks;
-    callbacks.message = [this](const std::string& line) { messages_ += line + "\n"; };
-    callbacks.epoch = [&](const DetectionEpochReport& report) {
-      reports_.push_back(report);
-      if (report.epoch == cut.after_epoch) throw Crash();
-    };
-    callbacks.should_stop = [&] { return ++steps == cut.after_steps; };
-    try {
-      end_ = train_detector(settings_, "", callbacks);
-    } catch (const Crash&) {
-    }
-    const fs::path model = settings_.output / "model.safetensors";
-    return fs::exists(model) ? read_text(model) : std::string();
+    return train_until<DetectionCallbacks>(cut, folder_ / name, settings_, messages_, reports_, end_,
+                                           [](const DetectionSettings& settings, const DetectionCallbacks& callbacks) {
+                                             return train_detector(settings, "", callbacks);
+                                           });
   }
 
   // The log without what takes time.

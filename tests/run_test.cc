@@ -15,6 +15,7 @@
 #include "model/checkpoint.h"
 #include "tests/drawn_pictures.h"
 #include "tests/expect_error.h"
+#include "tests/run_cut.h"
 #include "tests/temporary_folder.h"
 #include "train/trainer.h"
 
@@ -22,13 +23,6 @@ namespace convnext {
 namespace {
 
 namespace fs = std::filesystem;
-
-// How a run is ended before its time, and begun again.
-struct Cut {
-  int after_epoch = 0;  // ends the run there, as a crash would; 0: it is not cut
-  int after_steps = 0;  // asks it to stop there, as SIGTERM does
-  bool resume = false;
-};
 
 class Run : public ::testing::Test {
  protected:
@@ -52,23 +46,9 @@ class Run : public ::testing::Test {
 
   // The bytes of the model; empty when there is none yet.
   std::string train_into(const std::string& name, const Cut& cut = {}) {
-    settings_.output = folder_ / name;
-    settings_.resume = cut.resume;
-    struct Crash {};
-    int steps = 0;
-    TrainCallbacks callbacks;
-    callbacks.message = [this](const std::string& line) { messages_ += line + "\n"; };
-    callbacks.epoch = [&](const EpochReport& report) {
-      reports_.push_back(report);
-      if (report.epoch == cut.after_epoch) throw Crash();
-    };
-    callbacks.should_stop = [&] { return ++steps == cut.after_steps; };
-    try {
-      end_ = train(settings_, "", callbacks);
-    } catch (const Crash&) {
-    }
-    const fs::path model = settings_.output / "model.safetensors";
-    return fs::exists(model) ? read_text(model) : std::string();
+    return train_until<TrainCallbacks>(
+        cut, folder_ / name, settings_, messages_, reports_, end_,
+        [](const TrainSettings& settings, const TrainCallbacks& callbacks) { return train(settings, "", callbacks); });
   }
 
   // All weights of a run's model, one after the other.

@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <optional>
 
 #include "convnext/error.h"
-#include "io/tensor_file.h"
 #include "model/checkpoint.h"
 #include "model/detector_checkpoint.h"
 #include "model/detector_registry.h"
@@ -72,7 +70,7 @@ DetectorStart start_of(const DetectionSettings& settings, const std::vector<Coco
   if (categories.empty()) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no categories", settings.data.string()));
   }
-  if (!settings.init.empty() && is_detector(open_tensor_file(weights_file(settings.init)))) {
+  if (!settings.init.empty() && holds_detector(settings.init)) {
     return start_from_detector(settings, categories);
   }
   const std::optional<DetectorEntry> entry = find_detector(settings.model);

@@ -21,13 +21,12 @@
 #include "io/file.h"
 #include "io/picture.h"
 #include "model/detector_checkpoint.h"
-#include "plot/chart.h"
+#include "plot/run_curves.h"
 #include "train/device.h"
 #include "train/random.h"
 #include "train/run_folder.h"
-#include "train/run_start.h"
 #include "train/schedule.h"
-#include "train/tensorboard.h"
+#include "train/training_run.h"
 
 namespace convnext {
 namespace {
@@ -37,22 +36,11 @@ using Json = nlohmann::ordered_json;
 Json to_json(const DetectorResult& result) { return {{"bbox", result.boxes}, {"segm", result.masks}}; }
 
 Json to_json(const DetectionEpochReport& report) {
-  Json json = {{"epoch", report.epoch},
-               {"epochs", report.epochs},
-               {"steps", report.steps},
-               {"steps_an_epoch", report.steps_an_epoch},
-               {"effective_batch", report.effective_batch},
-               {"ema_decay", report.ema_decay},
-               {"lr", report.lr},
-               {"train_loss", report.train_loss},
-               {"losses", report.losses}};
-  if (report.gradient_norm > 0) json["gradient_norm"] = report.gradient_norm;
+  Json json = Json::parse(progress_to_json(report));
+  json["losses"] = report.losses;
+  json["evaluation_seconds"] = report.evaluation_seconds;
   if (report.model) json["model"] = to_json(*report.model);
   if (report.average) json["average"] = to_json(*report.average);
-  json["seconds"] = report.seconds;
-  json["evaluation_seconds"] = report.evaluation_seconds;
-  json["pictures_per_second"] = report.pictures_per_second;
-  json["waited"] = report.waited;
   return json;
 }
 
@@ -78,13 +66,13 @@ class DetectorTrainer {
   CocoPictures open_pictures(const std::filesystem::path& annotations, const std::filesystem::path& folder,
                              const CocoPicturesOptions& options) const;
   void open_data();
-  void draw_samples(const RunFolder& folder);
+  void draw_samples(OpenRun& run);
   DetectionLoader loader_from(const RunPosition& position) const;
   // False when it was stopped before the end of the epoch.
-  bool train_epoch(RunFolder& folder, RunPosition& position, DetectionEpochReport& report);
+  bool train_epoch(OpenRun& run, DetectionEpochReport& report);
   void evaluate_epoch(DetectionEpochReport& report);
   DetectorResult evaluated(Detector& detector);
-  void keep_results(RunFolder& folder, const DetectionEpochReport& report, RunPosition& position);
+  void keep_results(OpenRun& run, const DetectionEpochReport& report);
   void write_model(const std::filesystem::path& path, const DetectionEpochReport& report,
                    const std::optional<DetectorResult>& result);
   void draw_curves(const RunFolder& folder);
@@ -98,7 +86,6 @@ class DetectorTrainer {
   std::optional<CocoPictures> validation_;
   std::int64_t steps_an_epoch_ = 0;
   std::unique_ptr<DetectorLearner> learner_;
-  std::unique_ptr<TensorBoardWriter> tensorboard_;
 };
 
 CocoPictures DetectorTrainer::open_pictures(const std::filesystem::path& annotations,
@@ -134,41 +121,30 @@ void DetectorTrainer::open_data() {
 }
 
 RunEnd DetectorTrainer::run(const std::string& settings_text) {
-  RunFolder folder(settings_.output, settings_.resume, settings_.keep_checkpoints);
-  folder.make();
-  RunPosition position = begin_run(folder, settings_, {settings_to_json(settings_), detector_card_to_json(card_)},
-                                   pool_.threads(), learner_->parts(), callbacks_.message);
-  write_file_atomically(folder.settings_file(), settings_text);
-  if (position.epochs_done >= settings_.epochs) {
-    say(fmt::format("this run has done its {} epochs: nothing is left to do", settings_.epochs));
-    return RunEnd::kFinished;
-  }
-  tensorboard_ = std::make_unique<TensorBoardWriter>(folder.tensorboard_folder(), position.steps + 1);
-  if (position.steps == 0) {
-    tensorboard_->text("settings", 0, settings_text);
-    draw_samples(folder);
-  }
-  while (position.epochs_done < settings_.epochs) {
-    DetectionEpochReport report;
-    if (!train_epoch(folder, position, report)) {
-      say(fmt::format("stopped after step {} of epoch {}, which is saved: --resume goes on from there",
-                      position.steps_of_epoch, position.epochs_done + 1));
-      return RunEnd::kStopped;
-    }
-    evaluate_epoch(report);
-    ++position.epochs_done;
-    position.steps_of_epoch = 0;
-    position.loss_sum = 0.0;
-    position.loss_parts.clear();
-    keep_results(folder, report, position);
-    if (callbacks_.epoch) callbacks_.epoch(report);
-  }
-  draw_curves(folder);
-  return RunEnd::kFinished;
+  DetectionEpochReport report;
+  const TrainingTask task{.settings = settings_to_json(settings_),
+                          .card = detector_card_to_json(card_),
+                          .parts = learner_->parts(),
+                          .message = callbacks_.message,
+                          .draw_samples = [&](OpenRun& run) { draw_samples(run); },
+                          .train_epoch =
+                              [&](OpenRun& run) {
+                                report = {};
+                                if (!train_epoch(run, report)) return false;
+                                evaluate_epoch(report);
+                                return true;
+                              },
+                          .keep_results =
+                              [&](OpenRun& run) {
+                                keep_results(run, report);
+                                if (callbacks_.epoch) callbacks_.epoch(report);
+                              },
+                          .draw_curves = [&](const RunFolder& folder) { draw_curves(folder); }};
+  return run_training(settings_, settings_text, pool_.threads(), task);
 }
 
 // The first pictures with their objects as the network will see them.
-void DetectorTrainer::draw_samples(const RunFolder& folder) {
+void DetectorTrainer::draw_samples(OpenRun& run) {
   constexpr std::size_t kMostPictures = 12;
   std::vector<std::size_t> samples = shuffled_samples(training_->pictures().size(), settings_.seed, /*epoch=*/0);
   samples.resize(std::min(samples.size(), kMostPictures));
@@ -177,9 +153,9 @@ void DetectorTrainer::draw_samples(const RunFolder& folder) {
     pictures.push_back(training_->example(settings_.augmentation, settings_.seed, /*epoch=*/0, sample));
   }
   const Image sheet = detection_sheet(pictures, card_.labels, /*columns=*/4);
-  write_png(folder.samples_file(), sheet);
-  tensorboard_->image("samples", 0, sheet);
-  say(fmt::format("{} shows the first pictures as the network sees them", folder.samples_file().string()));
+  write_png(run.folder.samples_file(), sheet);
+  run.tensorboard.image("samples", 0, sheet);
+  say(fmt::format("{} shows the first pictures as the network sees them", run.folder.samples_file().string()));
 }
 
 DetectionLoader DetectorTrainer::loader_from(const RunPosition& position) const {
@@ -193,7 +169,8 @@ DetectionLoader DetectorTrainer::loader_from(const RunPosition& position) const 
           position.steps_of_epoch * settings_.accumulate};
 }
 
-bool DetectorTrainer::train_epoch(RunFolder& folder, RunPosition& position, DetectionEpochReport& report) {
+bool DetectorTrainer::train_epoch(OpenRun& run, DetectionEpochReport& report) {
+  RunPosition& position = run.position;
   DetectionLoader loader = loader_from(position);
   learner_->detector().train();
   const TrainStep step = [&](StepContext& context) {
@@ -202,7 +179,7 @@ bool DetectorTrainer::train_epoch(RunFolder& folder, RunPosition& position, Dete
     for (const std::string& failure : training_->new_failures()) say("in its place came another picture: " + failure);
     for (const auto& [name, loss] : taken.losses) {
       position.loss_parts[name] += loss;
-      tensorboard_->scalar("train/" + name, position.steps + 1, loss);
+      run.tensorboard.scalar("train/" + name, position.steps + 1, loss);
     }
     return taken.result;
   };
@@ -210,7 +187,7 @@ bool DetectorTrainer::train_epoch(RunFolder& folder, RunPosition& position, Dete
                                 .parts = learner_->parts(),
                                 .taken = callbacks_.step,
                                 .should_stop = callbacks_.should_stop};
-  if (!take_steps(settings_, options, step, folder, *tensorboard_, position, report)) return false;
+  if (!take_steps(settings_, options, step, run.folder, run.tensorboard, position, report)) return false;
   for (const auto& [name, sum] : position.loss_parts) report.losses[name] = sum / static_cast<double>(steps_an_epoch_);
   return true;
 }
@@ -235,7 +212,9 @@ DetectorResult DetectorTrainer::evaluated(Detector& detector) {
   return {scores.boxes.stats, scores.masks.stats};
 }
 
-void DetectorTrainer::keep_results(RunFolder& folder, const DetectionEpochReport& report, RunPosition& position) {
+void DetectorTrainer::keep_results(OpenRun& run, const DetectionEpochReport& report) {
+  RunFolder& folder = run.folder;
+  RunPosition& position = run.position;
   const auto& result = report.average ? report.average : report.model;
   const bool best = result && result->boxes[0] > position.best_result;
   if (best) position.best_result = result->boxes[0];
@@ -245,15 +224,13 @@ void DetectorTrainer::keep_results(RunFolder& folder, const DetectionEpochReport
   if (best) write_model(folder.best_file(), report, result);
   folder.save(position, learner_->parts());
 
-  tensorboard_->scalar("epoch/train_loss", report.steps, report.train_loss);
-  tensorboard_->scalar("epoch/pictures_per_second", report.steps, report.pictures_per_second);
-  tensorboard_->scalar("epoch/waited", report.steps, report.waited);
+  chart_progress(report, run.tensorboard);
   const auto chart = [&](const std::string& name, const std::optional<DetectorResult>& figures) {
     if (!figures) return;
     for (std::size_t i = 0; i < kCocoStats; ++i) {
       const std::string stat(coco_stat_names()[i]);
-      tensorboard_->scalar(name + "/boxes_" + stat, report.steps, figures->boxes[i]);
-      tensorboard_->scalar(name + "/masks_" + stat, report.steps, figures->masks[i]);
+      run.tensorboard.scalar(name + "/boxes_" + stat, report.steps, figures->boxes[i]);
+      run.tensorboard.scalar(name + "/masks_" + stat, report.steps, figures->masks[i]);
     }
   };
   chart("model", report.model);
@@ -279,35 +256,25 @@ void DetectorTrainer::write_model(const std::filesystem::path& path, const Detec
 // A run without a plot is a whole run: gnuplot may not be installed.
 void DetectorTrainer::draw_curves(const RunFolder& folder) {
   try {
-    std::array<Chart, 3> charts;
-    auto& [loss, precision, lr] = charts;
+    Chart loss, precision;
+    std::vector<Point> lr;
     loss.title = card_.architecture;
-    loss.y_label = "loss";
     loss.series = {{"training", {}, Colour::kGrey}};
     precision.y_label = "average precision, %";
     const std::string of = settings_.ema_decay > 0 ? ", average" : "";
     precision.series = {{"boxes" + of, {}, Colour::kBlue}, {"masks" + of, {}, Colour::kOrange}};
-    lr.y_label = "learning rate";
-    lr.series = {{"", {}, Colour::kGrey}};
     std::istringstream log(read_text(folder.log_file()));
     for (std::string line; std::getline(log, line);) {
       const Json json = Json::parse(line);
       const double epoch = json.at("epoch").get<double>();
       loss.series[0].points.push_back({epoch, json.at("train_loss").get<double>()});
-      lr.series[0].points.push_back({epoch, json.at("lr").get<double>()});
+      lr.push_back({epoch, json.at("lr").get<double>()});
       const Json result = json.value("average", json.value("model", Json()));
       if (!result.is_object()) continue;
       precision.series[0].points.push_back({epoch, 100 * result.at("bbox").at(0).get<double>()});
       precision.series[1].points.push_back({epoch, 100 * result.at("segm").at(0).get<double>()});
     }
-    constexpr int kHeight = 230, kSmallHeight = 90;
-    loss.height = precision.height = kHeight;
-    lr.height = kSmallHeight;
-    for (Chart& chart : charts) {
-      chart.x_label = "epoch";
-      chart.whole_x = true;
-    }
-    write_charts(folder.curves_file(), charts);
+    write_run_charts(folder.curves_file(), std::move(loss), std::move(precision), lr);
     say(fmt::format("{} shows the run's curves", folder.curves_file().string()));
   } catch (const Error& error) {
     say(fmt::format("the run's curves were not drawn: {}", error.what()));

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "convnext/error.h"
 #include "model/detector_registry.h"
@@ -174,11 +176,11 @@ InferredDetector infer_detector(const RecognizedDetector& weights, std::string_v
 
 std::vector<Misfit> find_misfits(const RecognizedDetector& weights, const DetectorConfig& config) {
   std::vector<Misfit> misfits;
-  std::map<std::string_view, const TensorSpec*> wanted;
+  std::set<std::string_view> wanted;
   const std::vector<TensorSpec> specs = tensor_specs(config);
   const DetectorLayout theirs{weights.layout, weights.is_cascade};
   for (const TensorSpec& spec : specs) {
-    wanted.emplace(spec.name, &spec);
+    wanted.insert(spec.name);
     const auto found = weights.tensors.find(spec.name);
     if (found == weights.tensors.end()) {
       const bool is_mmdet = weights.naming == DetectorNaming::kMmdet;
@@ -193,15 +195,7 @@ std::vector<Misfit> find_misfits(const RecognizedDetector& weights, const Detect
       misfits.push_back({Misfit::Kind::kType, tensor.key, spec.name, spec.shape, tensor.view.shape});
     }
   }
-  for (const auto& [own, tensor] : weights.tensors) {
-    if (!wanted.contains(own)) misfits.push_back({Misfit::Kind::kUnexpected, tensor.key, own, {}, tensor.view.shape});
-  }
-  for (const auto& [key, view] : weights.unexpected) {
-    misfits.push_back({Misfit::Kind::kUnexpected, key, {}, {}, view.shape});
-  }
-  for (const auto& [key, first] : weights.repeated) {
-    misfits.push_back({Misfit::Kind::kRepeated, key, first, {}, {}});
-  }
+  std::ranges::move(find_strangers(weights, wanted), std::back_inserter(misfits));
   return misfits;
 }
 

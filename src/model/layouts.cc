@@ -8,6 +8,7 @@
 #include <cstring>
 #include <iterator>
 #include <optional>
+#include <set>
 
 #include "convnext/error.h"
 #include "core/names.h"
@@ -268,12 +269,26 @@ std::string Misfit::message() const {
   return {};
 }
 
+std::vector<Misfit> find_strangers(const RecognizedWeights& weights, const std::set<std::string_view>& wanted) {
+  std::vector<Misfit> misfits;
+  for (const auto& [own, tensor] : weights.tensors) {
+    if (!wanted.contains(own)) misfits.push_back({Misfit::Kind::kUnexpected, tensor.key, own, {}, tensor.view.shape});
+  }
+  for (const auto& [key, view] : weights.unexpected) {
+    misfits.push_back({Misfit::Kind::kUnexpected, key, {}, {}, view.shape});
+  }
+  for (const auto& [key, first] : weights.repeated) {
+    misfits.push_back({Misfit::Kind::kRepeated, key, first, {}, {}});
+  }
+  return misfits;
+}
+
 std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const NetworkConfig& network) {
   std::vector<Misfit> misfits;
-  std::map<std::string_view, const TensorSpec*> wanted;
+  std::set<std::string_view> wanted;
   const std::vector<TensorSpec> specs = tensor_specs(network);
   for (const TensorSpec& spec : specs) {
-    wanted.emplace(spec.name, &spec);
+    wanted.insert(spec.name);
     const auto found = weights.tensors.find(spec.name);
     if (found == weights.tensors.end()) {
       if (unstored_value(weights, spec.name)) continue;
@@ -288,15 +303,7 @@ std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const Network
       misfits.push_back({Misfit::Kind::kType, tensor.key, spec.name, spec.shape, tensor.view.shape});
     }
   }
-  for (const auto& [own, tensor] : weights.tensors) {
-    if (!wanted.contains(own)) misfits.push_back({Misfit::Kind::kUnexpected, tensor.key, own, {}, tensor.view.shape});
-  }
-  for (const auto& [key, view] : weights.unexpected) {
-    misfits.push_back({Misfit::Kind::kUnexpected, key, {}, {}, view.shape});
-  }
-  for (const auto& [key, first] : weights.repeated) {
-    misfits.push_back({Misfit::Kind::kRepeated, key, first, {}, {}});
-  }
+  std::ranges::move(find_strangers(weights, wanted), std::back_inserter(misfits));
   return misfits;
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,10 @@ struct Misfit {
 
 // All of them, in the order of tensor_specs().
 std::vector<Misfit> find_misfits(const RecognizedWeights& weights, const NetworkConfig& network);
+
+// The misfits that need no shapes: tensors that are not among the `wanted` names, whose name nobody knows, or that mean
+// what another one of the file means already.
+std::vector<Misfit> find_strangers(const RecognizedWeights& weights, const std::set<std::string_view>& wanted);
 
 // For people: what was passed over, buffers aside; nothing where nothing was.
 std::optional<std::string> note_on_passed_over(const RecognizedWeights& weights);

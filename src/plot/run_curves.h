@@ -19,6 +19,10 @@ struct RunCurves {
   std::vector<Point> lr;
 };
 
+// The charts of a run by epoch, below each other: loss, results, and, lower than these, the learning rate. Sizes and
+// the axis of epochs are set here. Throws what write_charts() throws.
+void write_run_charts(const std::filesystem::path& path, Chart loss, Chart results, const std::vector<Point>& lr);
+
 // Loss, below it top-1, below it the learning rate. Throws what write_charts() throws: a run says so and goes on.
 void write_curves(const std::filesystem::path& path, const std::string& title, const RunCurves& curves);
 

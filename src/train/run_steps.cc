@@ -1,5 +1,7 @@
 #include "train/run_steps.h"
 
+#include <nlohmann/json.hpp>
+
 namespace convnext {
 namespace {
 
@@ -8,6 +10,28 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 }  // namespace
+
+std::string progress_to_json(const EpochProgress& progress) {
+  nlohmann::ordered_json json = {{"epoch", progress.epoch},
+                                 {"epochs", progress.epochs},
+                                 {"steps", progress.steps},
+                                 {"steps_an_epoch", progress.steps_an_epoch},
+                                 {"effective_batch", progress.effective_batch},
+                                 {"ema_decay", progress.ema_decay},
+                                 {"lr", progress.lr},
+                                 {"train_loss", progress.train_loss},
+                                 {"seconds", progress.seconds},
+                                 {"pictures_per_second", progress.pictures_per_second},
+                                 {"waited", progress.waited}};
+  if (progress.gradient_norm > 0) json["gradient_norm"] = progress.gradient_norm;
+  return json.dump();
+}
+
+void chart_progress(const EpochProgress& progress, TensorBoardWriter& tensorboard) {
+  tensorboard.scalar("epoch/train_loss", progress.steps, progress.train_loss);
+  tensorboard.scalar("epoch/pictures_per_second", progress.steps, progress.pictures_per_second);
+  tensorboard.scalar("epoch/waited", progress.steps, progress.waited);
+}
 
 bool take_steps(const RunSettings& settings, const RunStepsOptions& options, const TrainStep& step, RunFolder& folder,
                 TensorBoardWriter& tensorboard, RunPosition& position, EpochProgress& progress) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "train/run_folder.h"
 #include "train/run_settings.h"
@@ -40,6 +41,11 @@ struct EpochProgress {
   double pictures_per_second = 0.0;
   double waited = 0.0;  // the part of the time that steps waited for pictures, 0 to 1
 };
+
+// As the log has it.
+std::string progress_to_json(const EpochProgress& progress);
+// Into the charts of TensorBoard, after the epoch.
+void chart_progress(const EpochProgress& progress, TensorBoardWriter& tensorboard);
 
 enum class RunEnd { kFinished, kStopped };
 

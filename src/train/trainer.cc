@@ -24,11 +24,9 @@
 #include "train/reference_log.h"
 #include "train/run_folder.h"
 #include "train/run_log.h"
-#include "train/run_start.h"
-#include "train/run_steps.h"
 #include "train/sample_sheet.h"
 #include "train/schedule.h"
-#include "train/tensorboard.h"
+#include "train/training_run.h"
 
 namespace convnext {
 namespace {
@@ -40,20 +38,9 @@ Json to_json(const EvaluationResult& result) {
 }
 
 Json to_json(const EpochReport& report) {
-  Json json = {{"epoch", report.epoch},
-               {"epochs", report.epochs},
-               {"steps", report.steps},
-               {"steps_an_epoch", report.steps_an_epoch},
-               {"effective_batch", report.effective_batch},
-               {"ema_decay", report.ema_decay},
-               {"lr", report.lr},
-               {"train_loss", report.train_loss}};
-  if (report.gradient_norm > 0) json["gradient_norm"] = report.gradient_norm;
+  Json json = Json::parse(progress_to_json(report));
   if (report.model) json["model"] = to_json(*report.model);
   if (report.average) json["average"] = to_json(*report.average);
-  json["seconds"] = report.seconds;
-  json["pictures_per_second"] = report.pictures_per_second;
-  json["waited"] = report.waited;
   return json;
 }
 
@@ -82,12 +69,12 @@ class Trainer {
   std::unique_ptr<PictureSource> open_source(Dataset dataset, const std::string& name, KeptPicture kept);
   EpochLoader loader_from(const RunPosition& position) const;
   void compare_with_reference();
-  void draw_samples(const RunFolder& folder);
+  void draw_samples(OpenRun& run);
   // False when it was stopped before the end of the epoch.
-  bool train_epoch(RunFolder& folder, RunPosition& position, EpochReport& report);
+  bool train_epoch(OpenRun& run, EpochReport& report);
   void evaluate_epoch(EpochReport& report);
   EvaluationResult evaluate_network(Network& network);
-  void keep_results(RunFolder& folder, const EpochReport& report, RunPosition& position);
+  void keep_results(OpenRun& run, const EpochReport& report);
   void write_model(const std::filesystem::path& path, const EpochReport& report,
                    const std::optional<EvaluationResult>& result);
   void draw_curves(const RunFolder& folder);
@@ -101,7 +88,6 @@ class Trainer {
   std::unique_ptr<PictureSource> training_, validation_;
   std::int64_t steps_an_epoch_ = 0;
   std::unique_ptr<Learner> learner_;
-  std::unique_ptr<TensorBoardWriter> tensorboard_;
   std::optional<RunLog> reference_;
 };
 
@@ -164,37 +150,27 @@ std::unique_ptr<PictureSource> Trainer::open_source(Dataset dataset, const std::
 }
 
 RunEnd Trainer::run(const std::string& settings_text) {
-  RunFolder folder(settings_.output, settings_.resume, settings_.keep_checkpoints);
   if (!settings_.reference_log.empty()) compare_with_reference();
-  folder.make();
-  RunPosition position = begin_run(folder, settings_, {settings_to_json(settings_), card_to_json(card_)},
-                                   pool_.threads(), learner_->parts(), callbacks_.message);
-  write_file_atomically(folder.settings_file(), settings_text);
-  if (position.epochs_done >= settings_.epochs) {
-    say(fmt::format("this run has done its {} epochs: nothing is left to do", settings_.epochs));
-    return RunEnd::kFinished;
-  }
-  tensorboard_ = std::make_unique<TensorBoardWriter>(folder.tensorboard_folder(), position.steps + 1);
-  if (position.steps == 0) {
-    tensorboard_->text("settings", 0, settings_text);
-    draw_samples(folder);
-  }
-  while (position.epochs_done < settings_.epochs) {
-    EpochReport report;
-    if (!train_epoch(folder, position, report)) {
-      say(fmt::format("stopped after step {} of epoch {}, which is saved: --resume goes on from there",
-                      position.steps_of_epoch, position.epochs_done + 1));
-      return RunEnd::kStopped;
-    }
-    evaluate_epoch(report);
-    ++position.epochs_done;
-    position.steps_of_epoch = 0;
-    position.loss_sum = 0.0;
-    keep_results(folder, report, position);
-    if (callbacks_.epoch) callbacks_.epoch(report);
-  }
-  draw_curves(folder);
-  return RunEnd::kFinished;
+  EpochReport report;
+  const TrainingTask task{.settings = settings_to_json(settings_),
+                          .card = card_to_json(card_),
+                          .parts = learner_->parts(),
+                          .message = callbacks_.message,
+                          .draw_samples = [&](OpenRun& run) { draw_samples(run); },
+                          .train_epoch =
+                              [&](OpenRun& run) {
+                                report = {};
+                                if (!train_epoch(run, report)) return false;
+                                evaluate_epoch(report);
+                                return true;
+                              },
+                          .keep_results =
+                              [&](OpenRun& run) {
+                                keep_results(run, report);
+                                if (callbacks_.epoch) callbacks_.epoch(report);
+                              },
+                          .draw_curves = [&](const RunFolder& folder) { draw_curves(folder); }};
+  return run_training(settings_, settings_text, pool_.threads(), task);
 }
 
 EpochLoader Trainer::loader_from(const RunPosition& position) const {
@@ -220,7 +196,7 @@ void Trainer::compare_with_reference() {
 }
 
 // The first batch as the network will see it, mixed and erased.
-void Trainer::draw_samples(const RunFolder& folder) {
+void Trainer::draw_samples(OpenRun& run) {
   constexpr std::int64_t kMostPictures = 32;
   EpochLoader loader = loader_from({});
   const Batch batch = *loader.next();
@@ -231,12 +207,13 @@ void Trainer::draw_samples(const RunFolder& folder) {
       denormalize({pictures.const_data_ptr<float>(), static_cast<std::size_t>(count * pictures[0].numel())},
                   static_cast<int>(pictures.size(2)), static_cast<int>(pictures.size(1)), card_.preprocessing);
   const Image sheet = sample_sheet(images, /*columns=*/8);
-  write_png(folder.samples_file(), sheet);
-  tensorboard_->image("samples", 0, sheet);
-  say(fmt::format("{} shows pictures of the first batch as the network sees them", folder.samples_file().string()));
+  write_png(run.folder.samples_file(), sheet);
+  run.tensorboard.image("samples", 0, sheet);
+  say(fmt::format("{} shows pictures of the first batch as the network sees them", run.folder.samples_file().string()));
 }
 
-bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport& report) {
+bool Trainer::train_epoch(OpenRun& run, EpochReport& report) {
+  RunPosition& position = run.position;
   EpochLoader loader = loader_from(position);
   learner_->set_training();
   const TrainStep step = [&](StepContext& context) {
@@ -249,7 +226,7 @@ bool Trainer::train_epoch(RunFolder& folder, RunPosition& position, EpochReport&
                                 .parts = learner_->parts(),
                                 .taken = callbacks_.step,
                                 .should_stop = callbacks_.should_stop};
-  return take_steps(settings_, options, step, folder, *tensorboard_, position, report);
+  return take_steps(settings_, options, step, run.folder, run.tensorboard, position, report);
 }
 
 void Trainer::evaluate_epoch(EpochReport& report) {
@@ -268,7 +245,9 @@ EvaluationResult Trainer::evaluate_network(Network& network) {
   return {metrics.top1(), metrics.top5(), metrics.loss()};
 }
 
-void Trainer::keep_results(RunFolder& folder, const EpochReport& report, RunPosition& position) {
+void Trainer::keep_results(OpenRun& run, const EpochReport& report) {
+  RunFolder& folder = run.folder;
+  RunPosition& position = run.position;
   const auto& result = learner_->average_network() ? report.average : report.model;
   const bool best = result && result->top1 > position.best_result;
   if (best) position.best_result = result->top1;
@@ -278,14 +257,12 @@ void Trainer::keep_results(RunFolder& folder, const EpochReport& report, RunPosi
   if (best) write_model(folder.best_file(), report, result);
   folder.save(position, learner_->parts());
 
-  tensorboard_->scalar("epoch/train_loss", report.steps, report.train_loss);
-  tensorboard_->scalar("epoch/pictures_per_second", report.steps, report.pictures_per_second);
-  tensorboard_->scalar("epoch/waited", report.steps, report.waited);
+  chart_progress(report, run.tensorboard);
   const auto evaluated = [&](const std::string& name, const std::optional<EvaluationResult>& metrics) {
     if (!metrics) return;
-    tensorboard_->scalar(name + "/top1", report.steps, metrics->top1);
-    tensorboard_->scalar(name + "/top5", report.steps, metrics->top5);
-    tensorboard_->scalar(name + "/loss", report.steps, metrics->loss);
+    run.tensorboard.scalar(name + "/top1", report.steps, metrics->top1);
+    run.tensorboard.scalar(name + "/top5", report.steps, metrics->top5);
+    run.tensorboard.scalar(name + "/loss", report.steps, metrics->loss);
   };
   evaluated("model", report.model);
   evaluated("average", report.average);
