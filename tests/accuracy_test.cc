@@ -121,13 +121,17 @@ double ulp(double value) { return std::ldexp(1.0, std::max(value == 0 ? -126 : s
 double larger(double a, double b) { return std::isnan(b) ? std::numeric_limits<double>::infinity() : std::max(a, b); }
 
 TEST(Accuracy, OfTheActivationsIsAsTheirHeaderSays) {
-  expect_table("activation.h", {"gelu", "gelu_tanh", "silu"}, [](const ErrorRow& row, Isa isa) {
-    const Activation kind = row.name == "gelu"   ? Activation::kGelu
-                            : row.name == "silu" ? Activation::kSilu
-                                                 : Activation::kGeluTanh;
+  expect_table("activation.h", {"gelu", "coarse_gelu", "gelu_tanh", "silu"}, [](const ErrorRow& row, Isa isa) {
+    const Activation kind = row.name == "gelu_tanh" ? Activation::kGeluTanh
+                            : row.name == "silu"    ? Activation::kSilu
+                                                    : Activation::kGelu;
     const std::vector<float> inputs = floats_between(row.from, row.to);
     std::vector<float> outputs = inputs;
-    cpu::activation_for(isa)(kind, outputs.data(), outputs.size());
+    if (row.name == "coarse_gelu") {
+      cpu::coarse_gelu_for(isa)(outputs.data(), outputs.size());
+    } else {
+      cpu::activation_for(isa)(kind, outputs.data(), outputs.size());
+    }
     double largest = 0;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const double x = inputs[i], value = exact(kind, x), error = std::fabs(outputs[i] - value);

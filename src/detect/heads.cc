@@ -100,12 +100,13 @@ MaskHead::Upsample::Upsample(int channels) {
 
 torch::Tensor MaskHead::Upsample::forward(const torch::Tensor& x) {
   const std::int64_t n = x.size(0), height = x.size(2), width = x.size(3), out = weight.size(1);
-  // (n, h, w, in) by (4 out, in), then the four of each pixel to their places.
-  const torch::Tensor four = torch::linear(x.permute({0, 2, 3, 1}), weight.flatten(1).t());
-  return four.view({n, height, width, out, 2, 2})
-      .permute({0, 1, 4, 2, 5, 3})
+  // (n, h, w, in) by (4 out, in), then the four of each pixel to their places. Channels come last in both, so that
+  // whole pixels are moved: with the four last, moving them one by one took a sixth of a training step.
+  const torch::Tensor four =
+      torch::linear(x.permute({0, 2, 3, 1}), weight.permute({2, 3, 1, 0}).flatten(0, 2), bias.repeat(4));
+  return four.view({n, height, width, 2, 2, out})
+      .permute({0, 1, 3, 2, 4, 5})
       .reshape({n, 2 * height, 2 * width, out})
-      .add(bias)
       .permute({0, 3, 1, 2});
 }
 

@@ -2,7 +2,8 @@
 //
 //   out(m, n) = f(bias(n) + sum over k of in(m, k) * weight(n, k))
 //
-// with f nothing, an activation, or the addition of residual(m, n). Cost M * N * K multiply-adds: 95 % of a ConvNeXt.
+// with f nothing, an activation (the coarse GELU of kernels/activation.h where products are of fewer bits than
+// float32), or the addition of residual(m, n). Cost M * N * K multiply-adds: 95 % of a ConvNeXt.
 //
 // The fast version keeps a tile of rows x columns of sums in registers (AVX2 6 x 16, of integers 5 x 16; AVX-512 and
 // NEON 8 rows x 3 vectors; AMX 32 x 32 in four of its tiles) and runs over all the inputs of a call: the weights of the

@@ -45,6 +45,10 @@ void activation(Activation kind, float* values, std::size_t count) {
   }
 }
 
+void coarse_gelu_of(float* values, std::size_t count) {
+  apply(values, count, [](V x) HWY_ATTR { return coarse_gelu(D(), x); });
+}
+
 }  // namespace convnext::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -52,6 +56,7 @@ HWY_AFTER_NAMESPACE();
 namespace convnext::cpu {
 
 ActivationFunction activation_for(Isa isa) { CONVNEXT_RETURN_FOR(isa, activation); }
+CoarseGeluFunction coarse_gelu_for(Isa isa) { CONVNEXT_RETURN_FOR(isa, coarse_gelu_of); }
 
 }  // namespace convnext::cpu
 #endif

@@ -61,25 +61,56 @@ constexpr std::int64_t pieces_of(std::int64_t inputs, int inputs_a_piece) {
 // Rows whose activations are on the way at once: one alone would wait for each step of its chain of operations to end.
 constexpr int kRowsTogether = 2;
 
-// f of an epilogue; `residual` is read by kResidual alone.
-template <Epilogue kEpilogue>
-HWY_INLINE V finished(V x, const float* residual) {
-  const D d;
-  if constexpr (kEpilogue == Epilogue::kGelu) return gelu(d, x);
-  if constexpr (kEpilogue == Epilogue::kGeluTanh) return gelu_tanh(d, x);
-  if constexpr (kEpilogue == Epilogue::kSilu) return silu(d, x);
-  if constexpr (kEpilogue == Epilogue::kResidual) return hn::Add(x, hn::LoadU(d, residual));
-  return x;
+// What is done to a sum: f of an epilogue, by the activations of these products.
+template <Epilogue kFunction, bool kForNarrow>
+struct Finish {
+  static constexpr Epilogue kEpilogue = kFunction;
+  static constexpr bool kCoarse = kForNarrow;  // what comes out is made narrow before it is multiplied
+
+  // `residual` is read by kResidual alone.
+  static HWY_INLINE V apply(V x, const float* residual) {
+    const D d;
+    if constexpr (kEpilogue == Epilogue::kGelu) return kCoarse ? coarse_gelu(d, x) : gelu(d, x);
+    if constexpr (kEpilogue == Epilogue::kGeluTanh) return gelu_tanh(d, x);
+    if constexpr (kEpilogue == Epilogue::kSilu) return silu(d, x);
+    if constexpr (kEpilogue == Epilogue::kResidual) return hn::Add(x, hn::LoadU(d, residual));
+    return x;
+  }
+};
+
+// Calls body(Finish<...>()) for what an epilogue asks for.
+template <bool kCoarse, class Body>
+void with_finish(Epilogue epilogue, const Body& body) {
+  switch (epilogue) {
+    case Epilogue::kNone:
+      return body(Finish<Epilogue::kNone, kCoarse>());
+    case Epilogue::kGelu:
+      return body(Finish<Epilogue::kGelu, kCoarse>());
+    case Epilogue::kGeluTanh:
+      return body(Finish<Epilogue::kGeluTanh, kCoarse>());
+    case Epilogue::kSilu:
+      return body(Finish<Epilogue::kSilu, kCoarse>());
+    case Epilogue::kResidual:
+      return body(Finish<Epilogue::kResidual, kCoarse>());
+  }
 }
 
-template <Epilogue kEpilogue, int kVectors, int kRows>
+// Calls rows<kRows>(first row) for kRowsTogether rows at a time, and for each that is left.
+template <class Rows>
+HWY_INLINE void for_rows_together(std::int64_t count, const Rows& rows) {
+  std::int64_t m = 0;
+  for (; m + kRowsTogether <= count; m += kRowsTogether) rows.template operator()<kRowsTogether>(m);
+  for (; m < count; ++m) rows.template operator()<1>(m);
+}
+
+template <class F, int kVectors, int kRows>
 HWY_INLINE void finish_rows(float* out, std::ptrdiff_t stride, const float* residual) {
   const D d;
   V values[kRows * kVectors];
   CONVNEXT_UNROLL
   for (int i = 0; i < kRows * kVectors; ++i) {
     const std::ptrdiff_t place = i / kVectors * stride + i % kVectors * kLanes;
-    values[i] = finished<kEpilogue>(hn::LoadU(d, out + place), residual + place);
+    values[i] = F::apply(hn::LoadU(d, out + place), residual + place);
   }
   CONVNEXT_UNROLL
   for (int i = 0; i < kRows * kVectors; ++i) {
@@ -87,36 +118,18 @@ HWY_INLINE void finish_rows(float* out, std::ptrdiff_t stride, const float* resi
   }
 }
 
-template <Epilogue kEpilogue, int kVectors>
-void finish_panel(const LinearCall& call, std::ptrdiff_t out_column) {
+// f of a panel's outputs, in place.
+template <int kVectors, bool kCoarse = false>
+void finish(const LinearCall& call, std::ptrdiff_t out_column) {
+  if (call.epilogue == Epilogue::kNone) return;
   float* out = call.out + out_column;
   // Another epilogue reads nothing there, and null has no places.
-  const float* residual = kEpilogue == Epilogue::kResidual ? call.residual + out_column : out;
-  std::int64_t m = 0;
-  for (; m + kRowsTogether <= call.rows; m += kRowsTogether) {
-    finish_rows<kEpilogue, kVectors, kRowsTogether>(out + m * call.out_stride, call.out_stride,
-                                                    residual + m * call.out_stride);
-  }
-  for (; m < call.rows; ++m) {
-    finish_rows<kEpilogue, kVectors, 1>(out + m * call.out_stride, call.out_stride, residual + m * call.out_stride);
-  }
-}
-
-// f of a panel's outputs, in place.
-template <int kVectors>
-void finish(const LinearCall& call, std::ptrdiff_t out_column) {
-  switch (call.epilogue) {
-    case Epilogue::kNone:
-      return;
-    case Epilogue::kGelu:
-      return finish_panel<Epilogue::kGelu, kVectors>(call, out_column);
-    case Epilogue::kGeluTanh:
-      return finish_panel<Epilogue::kGeluTanh, kVectors>(call, out_column);
-    case Epilogue::kSilu:
-      return finish_panel<Epilogue::kSilu, kVectors>(call, out_column);
-    case Epilogue::kResidual:
-      return finish_panel<Epilogue::kResidual, kVectors>(call, out_column);
-  }
+  const float* residual = call.epilogue == Epilogue::kResidual ? call.residual + out_column : out;
+  with_finish<kCoarse>(call.epilogue, [&]<class F>(F) {
+    for_rows_together(call.rows, [&]<int kRows>(std::int64_t m) {
+      finish_rows<F, kVectors, kRows>(out + m * call.out_stride, call.out_stride, residual + m * call.out_stride);
+    });
+  });
 }
 
 // Calls tile(first row, rows) for tiles of at most kRows rows. They are spread evenly: a last tile of one row would
@@ -152,44 +165,87 @@ std::int64_t tiles_of(const LinearCall& call) {
   return (call.rows + kRows - 1) / kRows;
 }
 
+// What the integers of a tile stand for, and where it goes.
+template <int kVectors>
+struct IntegerTile {
+  const std::int32_t* sums;  // (rows, kVectors * kLanes)
+  const QuantizedRun* runs;  // of each row, `run_stride` apart
+  std::ptrdiff_t run_stride;
+  const float* weight_sums;    // of the columns
+  const float* weight_scales;  // of the columns
+  const float* begin;          // what the terms are added to, `begin_stride` from row to row
+  std::ptrdiff_t begin_stride;
+  float* out;
+  std::ptrdiff_t out_stride;
+  const float* residual;  // laid out as `out`
+
+  template <class F, int kRows>
+  HWY_INLINE void store_rows(std::int64_t row) const {
+    const D d;
+    const DI32 d32;
+    V values[kRows][kVectors];
+    CONVNEXT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const QuantizedRun& run = runs[(row + r) * run_stride];
+      const V scale = hn::Set(d, run.scale);
+      const V zero = hn::Set(d, static_cast<float>(run.zero));
+      CONVNEXT_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const std::ptrdiff_t column = v * kLanes;
+        // Exact: of 384 products of 8 and 7 bits neither sum has more than 23.
+        const V products = hn::ConvertTo(d, hn::Load(d32, sums + (row + r) * kVectors * kLanes + column));
+        const V sum = hn::NegMulAdd(zero, hn::Load(d, weight_sums + column), products);
+        const V factor = hn::Mul(scale, hn::Load(d, weight_scales + column));
+        values[r][v] = F::apply(hn::MulAdd(sum, factor, hn::LoadU(d, begin + (row + r) * begin_stride + column)),
+                                residual + (row + r) * out_stride + column);
+      }
+    }
+    CONVNEXT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      CONVNEXT_UNROLL
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(values[r][v], d, out + (row + r) * out_stride + v * kLanes);
+    }
+  }
+};
+
 // 8-bit weights. `integers` multiplies up to kRows rows by multiply<kVectors>(rows, quads, in, in_stride, panel, sums,
 // upcoming), which sets sums (rows, kVectors * kLanes) = in (rows, quads of inputs) * panel (quads, kVectors * kLanes,
-// 4) and fetches a piece of the upcoming panel every kQuadsAPiece quads.
+// 4) and fetches a piece of the upcoming panel every kQuadsAPiece quads. The last inputs bring f, while a tile's sums
+// are in the first-level cache.
 template <int kVectors, class Integers>
 void multiply_int8(const Integers& integers, const PackedLinear& op, const LinearCall& call, const Panel& at) {
   constexpr int kColumns = kVectors * kLanes;
   constexpr int kRows = Integers::kRows;
-  const D d;
-  const DI32 d32;
   const std::int8_t* panel = op.int8.data() + at.column * op.padded_inputs;
   const QuantizedRows& in = call.quantized;
   HWY_ALIGN std::int32_t sums[kRows * kColumns];
   for (int first = call.first_input; first < call.last_input; first += kQuantizedInputs) {
     const int last = std::min(first + kQuantizedInputs, call.last_input);
     const int quads = (last - first + 3) / 4;
-    const float* weight_sums =
-        op.int8_sums.data() + first / kQuantizedInputs * static_cast<std::ptrdiff_t>(op.bias.size()) + at.column;
     const std::ptrdiff_t run = (first - call.first_input) / kQuantizedInputs;
     UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, first, 4 * quads,
                                                       tiles_of<kRows>(call) * pieces_of(quads, Integers::kQuadsAPiece));
-    for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) HWY_ATTR {
-      integers.template multiply<kVectors>(rows, quads, in.values + row * in.stride + (first - call.first_input),
-                                           in.stride, panel + std::ptrdiff_t{first} * kColumns, sums, upcoming);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const QuantizedRun& stands_for = in.runs[(row + r) * in.run_stride + run];
-        const V scale = hn::Set(d, stands_for.scale);
-        const V zero = hn::Set(d, static_cast<float>(stands_for.zero));
-        float* out = call.out + (row + r) * call.out_stride + at.out_column;
-        const float* begin = first == 0 ? op.bias.data() + at.column : out;
-        CONVNEXT_UNROLL
-        for (int v = 0; v < kVectors; ++v) {
-          // Exact: of 384 products of 8 and 7 bits neither sum has more than 23.
-          const V products = hn::ConvertTo(d, hn::Load(d32, sums + (r * kVectors + v) * kLanes));
-          const V sum = hn::NegMulAdd(zero, hn::Load(d, weight_sums + v * kLanes), products);
-          const V factor = hn::Mul(scale, hn::Load(d, op.scale.data() + at.column + v * kLanes));
-          hn::StoreU(hn::MulAdd(sum, factor, hn::LoadU(d, begin + v * kLanes)), d, out + v * kLanes);
-        }
-      }
+    with_finish<true>(last == op.inputs ? call.epilogue : Epilogue::kNone, [&]<class F>(F) {
+      for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
+        integers.template multiply<kVectors>(rows, quads, in.values + row * in.stride + (first - call.first_input),
+                                             in.stride, panel + std::ptrdiff_t{first} * kColumns, sums, upcoming);
+        float* const out = call.out + row * call.out_stride + at.out_column;
+        IntegerTile<kVectors> tile;
+        tile.sums = sums;
+        tile.runs = in.runs + row * in.run_stride + run;
+        tile.run_stride = in.run_stride;
+        tile.weight_sums =
+            op.int8_sums.data() + first / kQuantizedInputs * static_cast<std::ptrdiff_t>(op.bias.size()) + at.column;
+        tile.weight_scales = op.scale.data() + at.column;
+        tile.begin = first == 0 ? op.bias.data() + at.column : out;
+        tile.begin_stride = first == 0 ? 0 : call.out_stride;
+        tile.out = out;
+        tile.out_stride = call.out_stride;
+        // Another epilogue reads nothing there, and null has no places.
+        tile.residual =
+            F::kEpilogue == Epilogue::kResidual ? call.residual + row * call.out_stride + at.out_column : out;
+        for_rows_together(rows, [&]<int kTogether>(std::int64_t m) { tile.template store_rows<F, kTogether>(m); });
+      });
     });
   }
 }

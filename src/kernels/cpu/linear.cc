@@ -230,8 +230,7 @@ struct Panels {
         multiply_bfloat16<kVectors>(op, call, at);
         break;
       case WeightFormat::kInt8:
-        multiply_int8<kVectors>(IntegersInPairs(), op, call, at);
-        break;
+        return multiply_int8<kVectors>(IntegersInPairs(), op, call, at);
     }
     if (call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
   }

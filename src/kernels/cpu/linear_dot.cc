@@ -139,7 +139,7 @@ void multiply_pair_rows(std::int64_t rows, int pairs, const std::uint16_t* in, s
 // ---- f with results in bfloat16
 
 // With kFill a single vector of columns is followed by one of zeros: the other half of what is multiplied at once.
-template <Epilogue kEpilogue, int kVectors, bool kFill, int kRows>
+template <class F, int kVectors, bool kFill, int kRows>
 CONVNEXT_BF16 HWY_INLINE void narrow_rows(const float* sums, std::ptrdiff_t stride, std::uint16_t* out,
                                           std::ptrdiff_t out_stride) {
   V values[kRows][kVectors];
@@ -147,7 +147,7 @@ CONVNEXT_BF16 HWY_INLINE void narrow_rows(const float* sums, std::ptrdiff_t stri
   for (int r = 0; r < kRows; ++r) {
     CONVNEXT_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      values[r][v] = finished<kEpilogue>(hn::LoadU(D(), sums + r * stride + v * kLanes), nullptr);
+      values[r][v] = F::apply(hn::LoadU(D(), sums + r * stride + v * kLanes), nullptr);
     }
   }
   CONVNEXT_UNROLL
@@ -166,34 +166,20 @@ CONVNEXT_BF16 HWY_INLINE void narrow_rows(const float* sums, std::ptrdiff_t stri
   }
 }
 
-template <Epilogue kEpilogue, int kVectors, bool kFill>
+template <class F, int kVectors, bool kFill>
 CONVNEXT_BF16 void narrow_tile(std::int64_t rows, const float* sums, std::uint16_t* out, std::ptrdiff_t out_stride) {
   constexpr std::ptrdiff_t kStride = kVectors * kLanes;
-  std::int64_t m = 0;
-  for (; m + kRowsTogether <= rows; m += kRowsTogether) {
-    narrow_rows<kEpilogue, kVectors, kFill, kRowsTogether>(sums + m * kStride, kStride, out + m * out_stride,
-                                                           out_stride);
-  }
-  for (; m < rows; ++m) {
-    narrow_rows<kEpilogue, kVectors, kFill, 1>(sums + m * kStride, kStride, out + m * out_stride, out_stride);
-  }
+  for_rows_together(rows, [&]<int kRows>(std::int64_t m) CONVNEXT_BF16 {
+    narrow_rows<F, kVectors, kFill, kRows>(sums + m * kStride, kStride, out + m * out_stride, out_stride);
+  });
 }
 
 // f of sums (rows, kVectors * 16), rounded. A tile at a time, while its sums are in the first-level cache.
 template <int kVectors, bool kFill>
 void finish_tile(Epilogue epilogue, std::int64_t rows, const float* sums, std::uint16_t* out,
                  std::ptrdiff_t out_stride) {
-  switch (epilogue) {
-    case Epilogue::kNone:
-    case Epilogue::kResidual:  // refused before
-      return narrow_tile<Epilogue::kNone, kVectors, kFill>(rows, sums, out, out_stride);
-    case Epilogue::kGelu:
-      return narrow_tile<Epilogue::kGelu, kVectors, kFill>(rows, sums, out, out_stride);
-    case Epilogue::kGeluTanh:
-      return narrow_tile<Epilogue::kGeluTanh, kVectors, kFill>(rows, sums, out, out_stride);
-    case Epilogue::kSilu:
-      return narrow_tile<Epilogue::kSilu, kVectors, kFill>(rows, sums, out, out_stride);
-  }
+  if (epilogue == Epilogue::kResidual) return;  // refused before
+  with_finish<true>(epilogue, [&]<class F>(F) { narrow_tile<F, kVectors, kFill>(rows, sums, out, out_stride); });
 }
 
 // A panel whose products are of bfloat16, up to kRows rows at a time by multiply(row, rows, begin, begin_stride, out,
@@ -214,7 +200,7 @@ void multiply_bfloat16_panel(const PackedLinear& op, const LinearCall& call, con
     float* out = call.out + row * call.out_stride + at.out_column;
     multiply(row, rows, bias == nullptr ? out : bias, bias == nullptr ? call.out_stride : 0, out, call.out_stride);
   });
-  if (narrow.values == nullptr && call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
+  if (narrow.values == nullptr && call.last_input == op.inputs) finish<kVectors, true>(call, at.out_column);
 }
 
 // ---- panels of vectors
@@ -234,7 +220,6 @@ struct VnniPanels {
   template <int kVectors>
   void multiply(const PackedLinear& op, const LinearCall& call, const Panel& at) const {
     multiply_int8<kVectors>(IntegersByVnni(), op, call, at);
-    if (call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
   }
 };
 
@@ -373,7 +358,6 @@ struct TilePanels {
   void multiply(const PackedLinear& op, const LinearCall& call, const Panel& at) const {
     if (op.products == Products::kBfloat16) return multiply_bfloat16<kVectors>(op, call, at);
     multiply_int8<kVectors>(IntegersByTiles{registers}, op, call, at);
-    if (call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
   }
 
   template <int kVectors>

@@ -26,7 +26,8 @@ void quantize(int inputs, std::span<const float> in, std::span<std::uint8_t> val
     const float zero = std::nearbyint(-low * steps);
     runs[run] = {range / 255.0f, static_cast<std::int32_t>(zero)};
     for (std::size_t i = 0; i < count; ++i) {
-      values[first + i] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(x[i] * steps + zero), 0.0f, 255.0f));
+      const double exact = double{x[i] * steps} + double{zero};
+      values[first + i] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(exact), 0.0, 255.0));
     }
   }
 }
