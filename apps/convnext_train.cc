@@ -1,11 +1,8 @@
 // convnext-train: what needs libtorch. `convnext` hands its training commands over to this program, and every command
 // that runs a network which its engine does not run.
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <string_view>
 
 #include "apps/commands.h"
@@ -65,12 +62,11 @@ ExitCode main(int argc, char** argv) {
 }  // namespace
 }  // namespace convnext::apps
 
-int main(int argc, char** argv) {
-  // A step makes and drops tensors of many megabytes. Given back to the system each time, their pages are faulted in
-  // anew (docs/architecture.md). Who tunes glibc's allocator has the last word.
-  if (!std::getenv("GLIBC_TUNABLES")) {
-    mallopt(M_MMAP_THRESHOLD, 1 << 30);
-    mallopt(M_TRIM_THRESHOLD, 2047 << 20);
-  }
-  return convnext::apps::main(argc, argv);
+// A step makes and drops tensors of many megabytes and of ever other sizes. jemalloc, which this program is linked with,
+// keeps them apart by size, and is told here to give nothing back to the system: pages would be faulted in anew in every
+// step (docs/architecture.md). The environment's MALLOC_CONF has the last word.
+extern "C" {
+extern const char* const malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
 }
+
+int main(int argc, char** argv) { return convnext::apps::main(argc, argv); }

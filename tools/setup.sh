@@ -28,7 +28,8 @@ runtime     libcli11-dev      parses command lines
 everything  libgtest-dev      GoogleTest: the unit tests
 everything  libgmock-dev      GoogleMock: its matchers
 everything  libbenchmark-dev  Google Benchmark: the programs in bench/
-everything  libcairo2-dev    cairo: draws what a detector finds onto pictures
+everything  libcairo2-dev     cairo: draws what a detector finds onto pictures
+everything  libjemalloc-dev   jemalloc: the memory of training
 everything  gnuplot-nox       draws the charts of training runs; they go on without it
 everything  clang             the second compiler of .ci/run
 everything  clang-format      make format, make lint

@@ -5,8 +5,8 @@
 
 Both take the steps of one network (by default that of recipes/cifar10.toml) with AdamW and label smoothing on the same
 number of threads, data not counted. The environment is that of the goldens (tools/make_goldens.sh makes it).
---profile prints where PyTorch's step spends its time; --against allocator compares convnext-train with itself on glibc's
-own settings, which give memory back between steps.
+--profile prints where PyTorch's step spends its time; --against allocator compares convnext-train with itself where
+jemalloc gives memory back as soon as it is free.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def main():
             if options.against == "PyTorch":
                 seconds["PyTorch"].append(pytorch_process())
             else:
-                seconds["allocator"].append(ours(options, folder, GLIBC_TUNABLES="glibc.malloc.check=0"))
+                seconds["allocator"].append(ours(options, folder, MALLOC_CONF="dirty_decay_ms:0,muzzy_decay_ms:0"))
     print(f"pictures a second, {options.threads} threads, batch {options.batch_size}, {options.rounds} rounds")
     rate = {name: [options.batch_size / s for s in values] for name, values in seconds.items()}
     for name, values in rate.items():
