@@ -893,25 +893,25 @@ void expect_convolution(Isa isa, const ConvolutionShape& shape, std::int64_t hei
   ref::convolution(shape, height, width, in, weight, bias, expected);
 
   cpu::PictureView view;
-  std::ptrdiff_t tap_stride = 0;
+  cpu::WindowLayout layout;
   std::vector<float> planes(in.size());
   PaddedRows rows(pixels, shape.in_channels, isa);
   if (nchw) {
     nhwc_to_nchw(in.data(), shape.in_channels, 0, shape.in_channels, pixels, planes.data());
     view = {planes.data(), height, width, shape.in_channels, width, 1, pixels};
-    tap_stride = shape.in_channels;
+    layout = cpu::planar_windows(shape);
   } else {
     rows.fill(in);
     view = {rows.data(), height, width, shape.in_channels, width * rows.stride(), rows.stride(), 1};
-    tap_stride = row_stride(shape.in_channels, isa);
+    layout = cpu::pixel_windows(shape, row_stride(shape.in_channels, isa));
   }
-  const auto window = static_cast<int>(cpu::window_size(shape, tap_stride));
+  const auto window = static_cast<int>(layout.size);
   const cpu::PackedLinear op =
-      cpu::pack_linear(isa, window, shape.out_channels, cpu::window_matrix(shape, tap_stride, weight), bias);
+      cpu::pack_linear(isa, window, shape.out_channels, cpu::window_matrix(shape, layout, weight), bias);
   std::vector<float> windows(product({outputs, window}), kNan);
   const std::int64_t cut = outputs / 3;
-  cpu::gather_windows(shape, view, tap_stride, 0, cut, windows.data());
-  cpu::gather_windows(shape, view, tap_stride, cut, outputs - cut, windows.data() + cut * window);
+  cpu::gather_windows(shape, layout, view, 0, cut, windows.data());
+  cpu::gather_windows(shape, layout, view, cut, outputs - cut, windows.data() + cut * window);
   PaddedRows result(outputs, shape.out_channels, isa);
   cpu::linear_for(isa)(op, cpu::whole_linear(op, outputs, windows.data(), window, result.data(), result.stride()));
   EXPECT_TRUE(tensors_close(result.values(), expected, {.relative = 1e-6, .largest = 3e-6}));

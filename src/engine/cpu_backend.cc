@@ -351,11 +351,11 @@ void Pass::convolve(const PackedConvolution& op, const View& view, const PackedN
     float* windows = worker.tile;
     for_each_picture(out.size.pixels(), first, count,
                      [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
-                       gather_windows(op.shape, view(picture), op.tap_stride, start, length, windows + done * window);
+                       gather_windows(op.shape, op.windows, view(picture), start, length, windows + done * window);
                      });
     time.lap(Operation::kConvolution);
     if (before != nullptr) {
-      kernels_.norm(*before, count * taps, windows, op.tap_stride, windows, op.tap_stride);
+      kernels_.norm(*before, count * taps, windows, op.windows.tap_stride, windows, op.windows.tap_stride);
       time.lap(Operation::kNorm);
     }
     float* result = out.pixel(first);

@@ -79,12 +79,17 @@ class Packer {
                        scale, format);
   }
 
-  PackedConvolution convolution(const std::string& name, const ConvolutionShape& shape, std::ptrdiff_t tap_stride,
+  PackedConvolution convolution(const std::string& name, const ConvolutionShape& shape, const WindowLayout& windows,
                                 WeightFormat format) const {
-    const std::vector<float> matrix = window_matrix(shape, tap_stride, Values(weights_, name + ".weight"));
-    return {shape, tap_stride,
-            pack_linear(isa_, static_cast<int>(window_size(shape, tap_stride)), shape.out_channels, matrix,
+    const std::vector<float> matrix = window_matrix(shape, windows, Values(weights_, name + ".weight"));
+    return {shape, windows,
+            pack_linear(isa_, static_cast<int>(windows.size), shape.out_channels, matrix,
                         Values(weights_, name + ".bias"), {}, format)};
+  }
+
+  // Of a map whose pixels have all of their channels.
+  PackedConvolution map_convolution(const std::string& name, const ConvolutionShape& shape, WeightFormat format) const {
+    return convolution(name, shape, pixel_windows(shape, row_stride(shape.in_channels, isa_)), format);
   }
 
   PackedBlock block(const std::string& name, int kernel, int channels) const {
@@ -136,8 +141,7 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
     pieces.emplace_back([&packer, &config, &stage, prefix, i, isa] {
       const ConvolutionShape shape = downsample_shape(config, static_cast<int>(i));
       stage.downsample_norm = packer.norm(prefix + "downsample.0", shape.in_channels);
-      stage.downsample =
-          packer.convolution(prefix + "downsample.1", shape, row_stride(shape.in_channels, isa), packer.block_format());
+      stage.downsample = packer.map_convolution(prefix + "downsample.1", shape, packer.block_format());
     });
   }
   pieces.emplace_back([&] {
@@ -154,12 +158,11 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
   pieces.emplace_back([&] {
     const StemShape stem = stem_shape(config);
     const StemNames names = stem_names(config);
-    network.stem.push_back(
-        packer.convolution(names.convolutions[0], stem.convolutions[0], config.input_channels, WeightFormat::kFloat32));
+    network.stem.push_back(packer.convolution(names.convolutions[0], stem.convolutions[0],
+                                              planar_windows(stem.convolutions[0]), WeightFormat::kFloat32));
     if (stem.count == 2) {
-      const ConvolutionShape& second = stem.convolutions[1];
-      network.stem.push_back(packer.convolution(names.convolutions[1], second, row_stride(second.in_channels, isa),
-                                                WeightFormat::kFloat32));
+      network.stem.push_back(
+          packer.map_convolution(names.convolutions[1], stem.convolutions[1], WeightFormat::kFloat32));
     }
     if (config.stem_norm) network.stem_norm = packer.norm(names.norm, config.dims.front());
   });

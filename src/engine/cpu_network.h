@@ -20,7 +20,7 @@ namespace convnext {
 // A dense convolution as a linear layer on gathered windows.
 struct PackedConvolution {
   ConvolutionShape shape;
-  std::ptrdiff_t tap_stride = 0;  // floats of one tap in a window
+  cpu::WindowLayout windows;
   cpu::PackedLinear matrix;
 };
 

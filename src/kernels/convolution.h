@@ -51,16 +51,26 @@ struct PictureView {
   std::ptrdiff_t channel_stride = 0;
 };
 
-// Floats of one gathered window: kernel * kernel * tap_stride.
-std::ptrdiff_t window_size(const ConvolutionShape& shape, std::ptrdiff_t tap_stride);
+// How the floats of a gathered window lie: channel i of tap (ky, kx) at (ky * kernel + kx) * tap_stride + i *
+// channel_stride, zeros in between.
+struct WindowLayout {
+  bool planar = false;  // else of pixels
+  std::ptrdiff_t tap_stride = 0;
+  std::ptrdiff_t channel_stride = 0;
+  std::ptrdiff_t size = 0;
+};
+// (channel, ky, kx), the order of the weights: for pictures whose channels are planes.
+WindowLayout planar_windows(const ConvolutionShape& shape);
+// (ky, kx, channel), each tap `pixel_stride` floats: for maps whose channels lie side by side.
+WindowLayout pixel_windows(const ConvolutionShape& shape, std::ptrdiff_t pixel_stride);
 
-// The windows of the outputs [first, first + count) in row-major order, one a row of `out` (count, window_size):
-// (ky, kx, channel), each tap filled with zeros from in_channels to tap_stride.
-void gather_windows(const ConvolutionShape& shape, const PictureView& in, std::ptrdiff_t tap_stride, std::int64_t first,
-                    std::int64_t count, float* out);
+// The windows of the outputs [first, first + count) in row-major order, one a row of `out` (count, layout.size). Planar
+// windows are of pictures with a column_stride of 1, those of pixels of maps with a channel_stride of 1.
+void gather_windows(const ConvolutionShape& shape, const WindowLayout& layout, const PictureView& in,
+                    std::int64_t first, std::int64_t count, float* out);
 
-// weight (O, I, k, k) as the matrix (O, window_size) that belongs to those rows.
-std::vector<float> window_matrix(const ConvolutionShape& shape, std::ptrdiff_t tap_stride,
+// weight (O, I, k, k) as the matrix (O, layout.size) that belongs to those rows.
+std::vector<float> window_matrix(const ConvolutionShape& shape, const WindowLayout& layout,
                                  std::span<const float> weight);
 
 }  // namespace cpu

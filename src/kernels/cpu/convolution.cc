@@ -3,49 +3,109 @@
 #include <algorithm>
 
 namespace convnext::cpu {
+namespace {
 
-std::ptrdiff_t window_size(const ConvolutionShape& shape, std::ptrdiff_t tap_stride) {
-  return std::ptrdiff_t{shape.kernel} * shape.kernel * tap_stride;
-}
+// The first row or column of a window, and how much of it lies inside of a side: [begin, end), from there on.
+struct Extent {
+  std::int64_t first;
+  std::int64_t begin;
+  std::int64_t end;
 
-void gather_windows(const ConvolutionShape& shape, const PictureView& in, std::ptrdiff_t tap_stride, std::int64_t first,
-                    std::int64_t count, float* out) {
+  Extent(const ConvolutionShape& shape, std::int64_t position, std::int64_t side)
+      : first(position * shape.stride - shape.padding),
+        begin(std::clamp<std::int64_t>(-first, 0, shape.kernel)),
+        end(std::clamp<std::int64_t>(side - first, begin, shape.kernel)) {}
+};
+
+// Calls gather(top, left, out) for each window.
+template <class Gather>
+void for_each_window(const ConvolutionShape& shape, const PictureView& in, std::int64_t first, std::int64_t count,
+                     std::ptrdiff_t size, float* out, const Gather& gather) {
   const std::int64_t out_width = shape.out_side(in.width);
   if (out_width == 0) return;
-  for (std::int64_t position = first; position < first + count; ++position) {
-    const std::int64_t top = position / out_width * shape.stride - shape.padding;
-    const std::int64_t left = position % out_width * shape.stride - shape.padding;
-    for (std::int64_t y = top; y < top + shape.kernel; ++y) {
-      for (std::int64_t x = left; x < left + shape.kernel; ++x) {
-        int c = 0;
-        if (y >= 0 && y < in.height && x >= 0 && x < in.width) {
-          const float* pixel = in.data + y * in.row_stride + x * in.column_stride;
-          if (in.channel_stride == 1) {
-            std::copy_n(pixel, in.channels, out);
-            c = in.channels;
-          } else {
-            for (; c < in.channels; ++c) out[c] = pixel[c * in.channel_stride];
-          }
-        }
-        std::fill(out + c, out + tap_stride, 0.0f);
-        out += tap_stride;
-      }
-    }
+  for (std::int64_t position = first; position < first + count; ++position, out += size) {
+    gather(Extent(shape, position / out_width, in.height), Extent(shape, position % out_width, in.width), out);
   }
 }
 
-std::vector<float> window_matrix(const ConvolutionShape& shape, std::ptrdiff_t tap_stride,
+// kKernel is the shape's kernel, or 0 where it is none of those that are compiled by themselves: a copy of a few floats
+// is then as few instructions.
+template <int kKernel>
+void gather_planar(const ConvolutionShape& shape, const PictureView& in, std::int64_t first, std::int64_t count,
+                   std::ptrdiff_t size, float* out) {
+  const int kernel = kKernel == 0 ? shape.kernel : kKernel;
+  for_each_window(shape, in, first, count, size, out, [&](const Extent& y, const Extent& x, float* window) {
+    const bool whole = y.end - y.begin == kernel && x.end - x.begin == kernel;
+    if (!whole) std::fill_n(window, size, 0.0f);
+    for (int c = 0; c < in.channels; ++c) {
+      const float* corner = in.data + c * in.channel_stride + y.first * in.row_stride + x.first;
+      if (whole) {
+        for (int ky = 0; ky < kernel; ++ky, window += kernel) std::copy_n(corner + ky * in.row_stride, kernel, window);
+      } else {
+        for (std::int64_t ky = y.begin; ky < y.end; ++ky) {
+          std::copy(corner + ky * in.row_stride + x.begin, corner + ky * in.row_stride + x.end,
+                    window + ky * kernel + x.begin);
+        }
+        window += kernel * kernel;
+      }
+    }
+  });
+}
+
+void gather_pixels(const ConvolutionShape& shape, const WindowLayout& layout, const PictureView& in, std::int64_t first,
+                   std::int64_t count, float* out) {
+  for_each_window(shape, in, first, count, layout.size, out, [&](const Extent& y, const Extent& x, float* window) {
+    for (int ky = 0; ky < shape.kernel; ++ky) {
+      for (int kx = 0; kx < shape.kernel; ++kx, window += layout.tap_stride) {
+        int c = 0;
+        if (ky >= y.begin && ky < y.end && kx >= x.begin && kx < x.end) {
+          c = in.channels;
+          std::copy_n(in.data + (y.first + ky) * in.row_stride + (x.first + kx) * in.column_stride, c, window);
+        }
+        std::fill(window + c, window + layout.tap_stride, 0.0f);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+WindowLayout planar_windows(const ConvolutionShape& shape) {
+  const std::ptrdiff_t taps = std::ptrdiff_t{shape.kernel} * shape.kernel;
+  return {true, 1, taps, taps * shape.in_channels};
+}
+
+WindowLayout pixel_windows(const ConvolutionShape& shape, std::ptrdiff_t pixel_stride) {
+  return {false, pixel_stride, 1, std::ptrdiff_t{shape.kernel} * shape.kernel * pixel_stride};
+}
+
+void gather_windows(const ConvolutionShape& shape, const WindowLayout& layout, const PictureView& in,
+                    std::int64_t first, std::int64_t count, float* out) {
+  if (!layout.planar) return gather_pixels(shape, layout, in, first, count, out);
+  switch (shape.kernel) {
+    case 2:
+      return gather_planar<2>(shape, in, first, count, layout.size, out);
+    case 3:
+      return gather_planar<3>(shape, in, first, count, layout.size, out);
+    case 4:
+      return gather_planar<4>(shape, in, first, count, layout.size, out);
+    default:
+      return gather_planar<0>(shape, in, first, count, layout.size, out);
+  }
+}
+
+std::vector<float> window_matrix(const ConvolutionShape& shape, const WindowLayout& layout,
                                  std::span<const float> weight) {
-  const auto window = static_cast<std::size_t>(window_size(shape, tap_stride));
+  const auto size = static_cast<std::size_t>(layout.size);
   const auto taps = static_cast<std::size_t>(shape.kernel) * static_cast<std::size_t>(shape.kernel);
   const auto in_channels = static_cast<std::size_t>(shape.in_channels);
   const auto out_channels = static_cast<std::size_t>(shape.out_channels);
-  std::vector<float> matrix(out_channels * window);
+  std::vector<float> matrix(out_channels * size);
   for (std::size_t o = 0; o < out_channels; ++o) {
     for (std::size_t i = 0; i < in_channels; ++i) {
       for (std::size_t tap = 0; tap < taps; ++tap) {
-        matrix[o * window + tap * static_cast<std::size_t>(tap_stride) + i] =
-            weight[(o * in_channels + i) * taps + tap];
+        matrix[o * size + tap * static_cast<std::size_t>(layout.tap_stride) +
+               i * static_cast<std::size_t>(layout.channel_stride)] = weight[(o * in_channels + i) * taps + tap];
       }
     }
   }

@@ -118,20 +118,6 @@ HWY_INLINE void finish_rows(float* out, std::ptrdiff_t stride, const float* resi
   }
 }
 
-// f of a panel's outputs, in place.
-template <int kVectors, bool kCoarse = false>
-void finish(const LinearCall& call, std::ptrdiff_t out_column) {
-  if (call.epilogue == Epilogue::kNone) return;
-  float* out = call.out + out_column;
-  // Another epilogue reads nothing there, and null has no places.
-  const float* residual = call.epilogue == Epilogue::kResidual ? call.residual + out_column : out;
-  with_finish<kCoarse>(call.epilogue, [&]<class F>(F) {
-    for_rows_together(call.rows, [&]<int kRows>(std::int64_t m) {
-      finish_rows<F, kVectors, kRows>(out + m * call.out_stride, call.out_stride, residual + m * call.out_stride);
-    });
-  });
-}
-
 // Calls tile(first row, rows) for tiles of at most kRows rows. They are spread evenly: a last tile of one row would
 // take as long as a full one.
 template <int kRows, class Tile>
@@ -150,6 +136,19 @@ struct Panel {
   std::ptrdiff_t out_column;        // the same, in the call's `out`
   std::ptrdiff_t upcoming_columns;  // of the panel behind it
 };
+
+// f of the outputs of rows [first, first + rows) of a panel, in place.
+template <class F, int kVectors>
+void finish_tile(const LinearCall& call, const Panel& at, std::int64_t first, std::int64_t rows) {
+  if constexpr (F::kEpilogue == Epilogue::kNone) return;
+  float* out = call.out + first * call.out_stride + at.out_column;
+  // Another epilogue reads nothing there, and null has no places.
+  const float* residual =
+      F::kEpilogue == Epilogue::kResidual ? call.residual + first * call.out_stride + at.out_column : out;
+  for_rows_together(rows, [&]<int kRows>(std::int64_t m) {
+    finish_rows<F, kVectors, kRows>(out + m * call.out_stride, call.out_stride, residual + m * call.out_stride);
+  });
+}
 
 // The part of the next panel that belongs to inputs [first, first + inputs); this one, of kColumns columns, begins at
 // `panel`.

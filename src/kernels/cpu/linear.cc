@@ -82,16 +82,20 @@ void multiply_rows(std::int64_t rows, int inputs, const float* in, std::ptrdiff_
   }
 }
 
-// Adds the inputs [first, last) of `weights`, the part of a panel that begins with input `first`.
+// Adds the inputs [first, last) of `weights`, the part of a panel that begins with input `first`. The last of them
+// bring f, while a tile's sums are in the first-level cache.
 template <int kVectors>
 void multiply_inputs(const PackedLinear& op, const LinearCall& call, const Panel& at, const float* weights, int first,
                      int last, UpcomingPanel& upcoming) {
   const float* bias = first == 0 ? op.bias.data() + at.column : nullptr;
-  for_each_tile<kMaxRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
-    float* out = call.out + row * call.out_stride + at.out_column;
-    multiply_rows<kMaxRows, kVectors>(rows, last - first, call.in + row * call.in_stride + (first - call.first_input),
-                                      call.in_stride, weights, bias == nullptr ? out : bias,
-                                      bias == nullptr ? call.out_stride : 0, out, call.out_stride, upcoming);
+  with_finish<false>(last == op.inputs ? call.epilogue : Epilogue::kNone, [&]<class F>(F) {
+    for_each_tile<kMaxRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
+      float* out = call.out + row * call.out_stride + at.out_column;
+      multiply_rows<kMaxRows, kVectors>(rows, last - first, call.in + row * call.in_stride + (first - call.first_input),
+                                        call.in_stride, weights, bias == nullptr ? out : bias,
+                                        bias == nullptr ? call.out_stride : 0, out, call.out_stride, upcoming);
+      finish_tile<F, kVectors>(call, at, row, rows);
+    });
   });
 }
 
@@ -224,15 +228,12 @@ struct Panels {
   void multiply(const PackedLinear& op, const LinearCall& call, const Panel& at) const {
     switch (op.format) {
       case WeightFormat::kFloat32:
-        multiply_float32<kVectors>(op, call, at);
-        break;
+        return multiply_float32<kVectors>(op, call, at);
       case WeightFormat::kBfloat16:
-        multiply_bfloat16<kVectors>(op, call, at);
-        break;
+        return multiply_bfloat16<kVectors>(op, call, at);
       case WeightFormat::kInt8:
         return multiply_int8<kVectors>(IntegersInPairs(), op, call, at);
     }
-    if (call.last_input == op.inputs) finish<kVectors>(call, at.out_column);
   }
 };
 

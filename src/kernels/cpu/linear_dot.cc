@@ -174,14 +174,6 @@ CONVNEXT_BF16 void narrow_tile(std::int64_t rows, const float* sums, std::uint16
   });
 }
 
-// f of sums (rows, kVectors * 16), rounded. A tile at a time, while its sums are in the first-level cache.
-template <int kVectors, bool kFill>
-void finish_tile(Epilogue epilogue, std::int64_t rows, const float* sums, std::uint16_t* out,
-                 std::ptrdiff_t out_stride) {
-  if (epilogue == Epilogue::kResidual) return;  // refused before
-  with_finish<true>(epilogue, [&]<class F>(F) { narrow_tile<F, kVectors, kFill>(rows, sums, out, out_stride); });
-}
-
 // A panel whose products are of bfloat16, up to kRows rows at a time by multiply(row, rows, begin, begin_stride, out,
 // out_stride), which adds the products of these rows to what is in `begin`.
 template <int kVectors, int kRows, bool kFill, class Multiply>
@@ -191,16 +183,18 @@ void multiply_bfloat16_panel(const PackedLinear& op, const LinearCall& call, con
   const float* bias = call.first_input == 0 ? op.bias.data() + at.column : nullptr;
   const Bfloat16Rows& narrow = call.bfloat16_out;
   HWY_ALIGN float sums[kRows * kColumns];
-  for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
-    if (narrow.values != nullptr) {
-      multiply(row, rows, bias, 0, sums, kColumns);
-      return finish_tile<kVectors, kFill>(call.epilogue, rows, sums,
-                                          narrow.values + row * narrow.stride + at.out_column, narrow.stride);
-    }
-    float* out = call.out + row * call.out_stride + at.out_column;
-    multiply(row, rows, bias == nullptr ? out : bias, bias == nullptr ? call.out_stride : 0, out, call.out_stride);
+  with_finish<true>(call.last_input == op.inputs ? call.epilogue : Epilogue::kNone, [&]<class F>(F) {
+    for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
+      if (narrow.values == nullptr) {
+        float* out = call.out + row * call.out_stride + at.out_column;
+        multiply(row, rows, bias == nullptr ? out : bias, bias == nullptr ? call.out_stride : 0, out, call.out_stride);
+        finish_tile<F, kVectors>(call, at, row, rows);
+      } else if constexpr (F::kEpilogue != Epilogue::kResidual) {  // which is refused before
+        multiply(row, rows, bias, 0, sums, kColumns);
+        narrow_tile<F, kVectors, kFill>(rows, sums, narrow.values + row * narrow.stride + at.out_column, narrow.stride);
+      }
+    });
   });
-  if (narrow.values == nullptr && call.last_input == op.inputs) finish<kVectors, true>(call, at.out_column);
 }
 
 // ---- panels of vectors
