@@ -29,6 +29,7 @@ struct ConvertOptions {
   std::string layout = "own";
   std::string dtype = "f32";
   bool no_ema = false;
+  FileLimits file_limits;
   std::string output;
   std::string license;
   PreprocessingOptions preprocessing;
@@ -78,7 +79,8 @@ WrittenDetectorLayout detector_layout_named(const std::string& name) try {
   throw UsageError(fmt::format("--layout: {}", error.what()));
 }
 
-ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::path& file) {
+ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::path& file,
+                          const TensorFileOptions& file_options) {
   const WrittenDetectorLayout layout = detector_layout_named(options.layout);
   if (options.preprocessing.any()) {
     throw UsageError(
@@ -86,7 +88,7 @@ ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::
                     "preprocessing go with networks that classify",
                     options.model));
   }
-  DetectorCheckpoint checkpoint = read_detector(file, {.prefer_average = !options.no_ema});
+  DetectorCheckpoint checkpoint = read_detector(file, file_options);
   for (const std::string& note : checkpoint.notes) report(note);
   report_lost_card(options, "size of pictures");
   const DType dtype = storage_types().at(options.dtype);
@@ -113,9 +115,11 @@ WrittenLayout network_layout_named(const std::string& name) {
 ExitCode convert(const ConvertOptions& options) {
   require_place_for_card(options);
   const std::filesystem::path file = model_file(options.model);
-  const TensorFileOptions file_options{.prefer_average = !options.no_ema};
+  const TensorFileOptions file_options{.prefer_average = !options.no_ema, .limits = options.file_limits};
   // A file that is called a network's is one, which may be the backbone of a detector.
-  if (options.architecture.empty() && holds_detector(file, file_options)) return convert_detector(options, file);
+  if (options.architecture.empty() && holds_detector(file, file_options)) {
+    return convert_detector(options, file, file_options);
+  }
   const WrittenLayout layout = network_layout_named(options.layout);
   Checkpoint checkpoint = read_model(file, options.architecture, file_options);
   const bool is_pytorch = is_pytorch_output(options.output);
@@ -158,6 +162,7 @@ void add_convert(CLI::App& program, Command& chosen) {
       ->check(CLI::IsMember({"own", "timm", "fb", "torchvision", "hf", "mmdet"}))
       ->type_name("LAYOUT");
   add_no_ema_option(*command, options->no_ema);
+  add_file_limit_options(*command, options->file_limits);
   command->add_option("--dtype", options->dtype, "f32 (default), f16 or bf16")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");

@@ -34,6 +34,7 @@ void add_model_settings(CLI::App& command, Options& options) {
   command.add_option("--model", s.model,
                      "mask_rcnn_ or cascade_mask_rcnn_ before a network's name (default: the detector of --init)");
   command.add_option("--init", s.init, "Weights to begin from: of a backbone, or of a detector");
+  add_file_limit_options(command, s.file_limits);
   command.add_option("--pyramid-channels", s.overrides.pyramid_channels,
                      "Channels of pyramid and heads, in place of 256");
   command.add_option("--box-hidden", s.overrides.box_hidden, "Width of the box heads' linears, in place of 1024");
@@ -96,17 +97,19 @@ DetectionSettings settings_from(Options& options) {
 
 bool is_about_detector(int argc, char** argv) {
   std::string model, init;
+  FileLimits file_limits;
   CLI::App line;
   line.set_help_flag();
   line.allow_extras();
   line.add_option("--model", model);
   line.add_option("--init", init);
+  add_file_limit_options(line, file_limits);
   line.set_config("--config");
   line.allow_config_extras(CLI::config_extras_mode::ignore_all);
   try {
     line.parse(argc, argv);
     if (!model.empty()) return model.starts_with("mask_rcnn") || model.starts_with("cascade_mask_rcnn");
-    return !init.empty() && holds_detector(init);
+    return !init.empty() && holds_detector(init, {.limits = file_limits});
   } catch (const CLI::ParseError&) {
     return false;  // what is wrong with the line is said by who reads it whole
   }

@@ -20,6 +20,7 @@ struct InspectOptions {
   std::string file;
   std::string architecture;
   bool no_ema = false;
+  FileLimits file_limits;
   bool tensors = false;
   bool json = false;
 };
@@ -283,7 +284,7 @@ void print_findings(const Findings& findings, bool tensors) {
 Findings inspected(const InspectOptions& options) {
   if (!options.architecture.empty()) architecture_named(options.architecture);
   const std::filesystem::path file = model_file(options.file);
-  const TensorFileOptions file_options{.prefer_average = !options.no_ema};
+  const TensorFileOptions file_options{.prefer_average = !options.no_ema, .limits = options.file_limits};
   if (options.architecture.empty() && holds_detector(file, file_options)) {
     return findings_of(inspect_detector(file, file_options));
   }
@@ -309,6 +310,7 @@ void add_inspect(CLI::App& program, Command& chosen) {
   command->add_option("FILE", options->file, "A file of weights of any kind, or a folder with one")->required();
   add_architecture_option(*command, options->architecture);
   add_no_ema_option(*command, options->no_ema);
+  add_file_limit_options(*command, options->file_limits);
   command->add_flag("--tensors", options->tensors, "List all tensors with least, greatest, mean and deviation");
   add_json_option(*command, options->json);
   command->footer("Example: convnext inspect pytorch_model.bin");

@@ -15,9 +15,9 @@ std::string LoadedDetector::name_of_class(int class_index) const {
                              : card.labels[static_cast<std::size_t>(class_index)];
 }
 
-LoadedDetector load_detector(const std::string& model, const DeviceOptions& device) {
+LoadedDetector load_detector(const std::string& model, const DeviceOptions& device, const FileLimits& file_limits) {
   const torch::Device torch_device = open_device(device.device);
-  const DetectorCheckpoint checkpoint = read_detector(model_file(model));
+  const DetectorCheckpoint checkpoint = read_detector(model_file(model), {.limits = file_limits});
   for (const std::string& note : checkpoint.notes) report(note);
 
   const int threads = device.threads == 0 ? available_threads() : device.threads;

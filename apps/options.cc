@@ -9,8 +9,10 @@
 #include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/error.h"
+#include "core/progress.h"
 #include "engine/installed_models.h"
 #include "engine/model_loading.h"
+#include "io/file_limits.h"
 #include "model/class_matching.h"
 #include "model/detector_checkpoint.h"
 
@@ -168,7 +170,25 @@ CLI::Option& add_model_options(CLI::App& command, ModelOptions& options) {
                       "A file of weights, a folder with one, or a name looked for in $CONVNEXT_MODELS and ./models")
           ->type_name("MODEL");
   add_architecture_option(command, options.architecture);
+  add_file_limit_options(command, options.file_limits);
   return *model;
+}
+
+void add_file_limit_options(CLI::App& command, FileLimits& limits) {
+  const auto add = [&](FileLimit limit, std::string_view description) {
+    const NamedLimit& named = named_limit(limit);
+    command
+        .add_option(std::string(named.option), limits.*limit,
+                    fmt::format("{} (default: {})", description, format_count(FileLimits().*limit)))
+        ->check(CLI::Range(std::int64_t{1}, named.most))
+        ->type_name("N")
+        ->group("Limits of files");
+  };
+  add(&FileLimits::max_header_bytes, "Bytes of a header, a pickled program, an index of shards or another JSON file");
+  add(&FileLimits::max_nesting, "Values inside of values, in a pickled program or JSON");
+  add(&FileLimits::max_tensors, "Tensors of a file");
+  add(&FileLimits::max_memo, "Values that a pickled program makes, with the entries of its memo, or that JSON holds");
+  add(&FileLimits::max_zip_ratio, "Bytes that a zip archive unpacks to, by its own");
 }
 
 void add_no_ema_option(CLI::App& command, bool& no_ema) {
@@ -363,7 +383,8 @@ FileOrDetector model_file_or_detector(const std::string& model) {
   return *entry;
 }
 
-NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network) {
+NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network,
+                           const FileLimits& file_limits) {
   NetworkSource source;
   const FileOrArchitecture found = model_file_or_architecture(model);
   if (const auto* file = std::get_if<fs::path>(&found)) {
@@ -373,7 +394,7 @@ NetworkSource read_network(const std::string& model, const std::string& architec
                       "--patch-size, --classes and --input-channels go with a registered name",
                       model));
     }
-    source.checkpoint = read_model(*file, architecture);
+    source.checkpoint = read_model(*file, architecture, {.limits = file_limits});
     source.card = source.checkpoint->card;
     source.entry = &convnext::architecture(source.card.architecture);
     return source;
@@ -417,7 +438,8 @@ void require_cpu(const DeviceOptions& options) {
 
 Model load_model(const ModelOptions& options, const DeviceOptions& device) {
   require_cpu(device);
-  Checkpoint checkpoint = read_model(model_file(model_or_shipped(options)), options.architecture);
+  Checkpoint checkpoint =
+      read_model(model_file(model_or_shipped(options)), options.architecture, {.limits = options.file_limits});
   const std::unique_ptr<Backend> backend = program_backend(checkpoint.card);
   return ModelLoading::load(std::move(checkpoint), *backend,
                             {.precision = device.precision, .threads = device.threads, .log = report});

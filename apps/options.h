@@ -9,6 +9,7 @@
 
 #include "apps/exit_code.h"
 #include "convnext/error.h"
+#include "convnext/file_limits.h"
 #include "convnext/image.h"
 #include "convnext/model.h"
 #include "model/checkpoint.h"
@@ -46,10 +47,14 @@ void require_folder_of(const std::string& file);
 // --json
 void add_json_option(CLI::App& command, bool& json);
 
-// --model and --architecture. Without --model it is the shipped model.
+// --max-header-bytes --max-nesting --max-tensors --max-memo --max-zip-ratio, for commands that read files of weights.
+void add_file_limit_options(CLI::App& command, FileLimits& limits);
+
+// --model and --architecture, and the limits of files. Without --model it is the shipped model.
 struct ModelOptions {
   std::string model;
   std::string architecture;
+  FileLimits file_limits;
 };
 // Gives back --model, for commands that cannot do without.
 CLI::Option& add_model_options(CLI::App& command, ModelOptions& options);
@@ -154,7 +159,8 @@ struct NetworkSource {
 };
 // `network` goes with a registered name. Throws UsageError when it is given with a file, or when `architecture` names
 // another network than `model` does.
-NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network);
+NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network,
+                           const FileLimits& file_limits);
 
 // The model that --model names, or the shipped one, which is then said on standard error.
 std::string model_or_shipped(const ModelOptions& options);
@@ -166,7 +172,7 @@ DetectorEntry detector_from(DetectorEntry entry, const NetworkOptions& options);
 // read_checkpoint(), with --architecture checked first. Without it a detector's file is refused, which would be read as
 // the network that its backbone is.
 Checkpoint read_model(const std::filesystem::path& file, const std::string& architecture,
-                      const TensorFileOptions& file_options = {});
+                      const TensorFileOptions& file_options);
 
 // A model ready to run on the chosen device, with its threads. What there is to say of the file goes to standard error.
 Model load_model(const ModelOptions& options, const DeviceOptions& device);

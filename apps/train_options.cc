@@ -67,6 +67,7 @@ void add_model_settings(CLI::App& command, Options& options) {
       ->capture_default_str();
   add_resolution_option(command, options.resolution);
   command.add_option("--init", s.init, "Weights to begin from; the classifier is new where the classes are others");
+  add_file_limit_options(command, s.file_limits);
   command.add_option("--crop-fraction", s.crop_fraction, "Of evaluation and the card: the part that the crop keeps");
   command.add_option("--crop-mode", options.crop_mode, "Of evaluation and the card: center or squash");
   add_initialisation_options(command, s, options.run);

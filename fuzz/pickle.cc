@@ -18,11 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
   });
   read_or_refuse([&] {
-    PickleLimits small;
-    small.max_bytes = 1000;
-    small.max_objects = 100;
-    small.max_depth = 10;
-    require(read_pickle(bytes, 0, "input", role_in_pytorch, small).size() <= small.max_bytes);
+    constexpr std::size_t kBytes = 1000;
+    const FileLimits small{.max_header_bytes = kBytes, .max_nesting = 10, .max_memo = 100};
+    require(read_pickle(bytes, 0, "input", role_in_pytorch, small).size() <= kBytes);
   });
   return 0;
 }

@@ -36,6 +36,13 @@ TEST_F(ModelTest, SaysWhatItIs) {
   EXPECT_GT(model.weight_bytes(), 0u);
 }
 
+TEST_F(ModelTest, TakesTheLimitsOfFiles) {
+  const std::string file = write_tiny_model(folder_ / "model.safetensors").string();
+  expect_error(ErrorCode::kUnsupported, {"model.safetensors': with '", "more than the limit of 3 (--max-tensors)"},
+               [&] { Model::load(file, {.file_limits = {.max_tensors = 3}}); });
+  EXPECT_EQ(Model::load(file, {.file_limits = {.max_tensors = 100}}).classes(), 4);
+}
+
 TEST_F(ModelTest, ClassifiesBestFirst) {
   const Model model = load();
   const std::vector<Prediction> all = model.classify(picture_, 99);

@@ -1,4 +1,5 @@
 // The program `convnext` from outside: output, JSON, exit codes, and what bad input does to it.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -9,7 +10,9 @@
 #include "convnext/model.h"
 #include "core/progress.h"
 #include "io/npy.h"
+#include "io/pytorch.h"
 #include "io/safetensors.h"
+#include "io/zip_archive.h"
 #include "model/detector_registry.h"
 #include "pictures.h"
 #include "temporary_folder.h"
@@ -120,6 +123,78 @@ TEST_F(Apps, WrongUsageIsExitCodeTwo) {
   expect_failure({"classify", "x.png", "--top-k", "0"}, 2, {"--top-k"});
   expect_failure({"classify", "x.png", "--threads", "0"}, 2, {"--threads"});
   expect_failure({"classify", "x.png", "--device", "tpu"}, 2, {"tpu"});
+}
+
+// Limits of files.
+
+TEST_F(Apps, LimitsOfFilesHoldForEveryCommandThatReadsAModel) {
+  const std::string file = model(), cat = picture("data/cat/1.png");
+  write_npy(folder_ / "x.npy", formula_input("x", {1, 3, 32, 32}, 1).view());
+  const std::size_t tensors = SafetensorsFile::open(file).tensors().size();
+  const std::vector<std::vector<std::string>> commands = {
+      {"info", file},
+      {"inspect", file},
+      {"verify", file},
+      {"convert", file, path("converted.safetensors")},
+      {"quantize", file, path("int8.safetensors"), "--calibrate", path("data"), "--max-drop", "100"},
+      {"classify", cat, "--model", file},
+      {"embed", cat, "--model", file, "--output", path("features.npy")},
+      {"eval", path("data"), "--model", file},
+      {"preprocess", cat, "--model", file, "--output", path("input.npy")},
+      {"run", "--model", file, "--input", path("x.npy"), "--output", path("y.npy")},
+      {"bench", "--model", file, "--seconds", "0.01"}};
+  for (std::vector<std::string> command : commands) {
+    SCOPED_TRACE(command.front());
+    EXPECT_THAT(run({command.front(), "--help"}).out, HasSubstr("Limits of files"));
+    command.insert(command.end(), {"--max-tensors", std::to_string(tensors - 1)});
+    const ChildResult refused = run(command);
+    EXPECT_EQ(refused.exit_code, 1);
+    // What is wrong with a file is what inspect is asked for.
+    EXPECT_THAT(command.front() == "inspect" ? refused.out : refused.err,
+                AllOf(HasSubstr("tiny.safetensors': with '"), HasSubstr(fmt::format("it holds {} tensors", tensors)),
+                      HasSubstr(fmt::format("more than the limit of {} (--max-tensors)", tensors - 1))));
+    command.back() = std::to_string(tensors);
+    const ChildResult read = run(command);
+    EXPECT_EQ(read.exit_code, 0) << read.err;
+  }
+}
+
+TEST_F(Apps, EachLimitOfFilesHasAnOption) {
+  const std::string file = model();
+  const Tensor tensor = Tensor::zeros({2, 3});
+  write_pytorch(folder_ / "one.pth", std::vector<std::pair<std::string, ConstTensorView>>{{"a", tensor.view()}});
+  expect_failure({"info", file, "--max-header-bytes", "100"}, 1,
+                 {"tiny.safetensors': the header is ", "more than the limit of 100 (--max-header-bytes)"});
+  expect_failure(
+      {"info", file, "--max-nesting", "1"}, 1,
+      {"the card of '", "tiny.safetensors' at byte ", "nested 2 deep, more than the limit of 1 (--max-nesting)"});
+  expect_failure({"info", path("one.pth"), "--max-memo", "10"}, 1,
+                 {"one.pth', 'archive/data.pkl' at byte ", "it has made 11 values", "limit of 10 (--max-memo)"});
+  // A member that says of itself that it is deflated, and unpacks to a thousand times its bytes.
+  std::string zip;
+  const ByteSink sink = [&zip](std::span<const std::byte> part) {
+    zip.append(reinterpret_cast<const char*>(part.data()), part.size());
+  };
+  ZipWriter writer(sink);
+  writer.add("a/data.pkl", std::string(4000, 'x'));
+  writer.finish();
+  const std::size_t entry = zip.find("PK\x01\x02");
+  zip[entry + 10] = '\x08';
+  zip.replace(entry + 24, 4, std::string("\0\x09\x3d\0", 4));  // to 4,000,000
+  folder_.write("bomb.pth", zip);
+  expect_failure({"info", path("bomb.pth")}, 1,
+                 {"bomb.pth', 'a/data.pkl': with it the archive of ", "unpacks to 4,000,000",
+                  "more than the limit of 100 (--max-zip-ratio)"});
+  expect_failure({"info", path("bomb.pth"), "--max-zip-ratio", "1032"}, 1, {"bomb.pth' is not a whole zip archive"});
+}
+
+TEST_F(Apps, LimitsOfFilesHaveARange) {
+  const std::string file = model();
+  expect_failure({"info", file, "--max-header-bytes", "0"}, 2, {"--max-header-bytes", "1 to 10000000000"});
+  expect_failure({"info", file, "--max-nesting", "10001"}, 2, {"--max-nesting", "1 to 10000"});
+  expect_failure({"info", file, "--max-tensors", "-1"}, 2, {"--max-tensors"});
+  expect_failure({"info", file, "--max-memo", "many"}, 2, {"--max-memo", "many"});
+  expect_failure({"info", file, "--max-zip-ratio", "1033"}, 2, {"--max-zip-ratio", "1 to 1032"});
 }
 
 // list and info.

@@ -681,7 +681,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_F(CardSources, DeepAndLongFilesAreRefusedWithoutBeingKept) {
   config(std::string(100'000, '[') + std::string(100'000, ']'));
-  expect_error(ErrorCode::kDamaged, {"config.json", "nests deeper"}, [&] { find(seen("convnext_tiny", 3)); });
+  expect_error(
+      ErrorCode::kUnsupported,
+      {"config.json' at byte 1000: values are nested 1,001 deep, more than the limit of 1,000 (--max-nesting)"},
+      [&] { find(seen("convnext_tiny", 3)); });
   config("{\"architecture\": \"" + std::string(11 << 20, 'a') + "\"}");
   EXPECT_THROW(find(seen("convnext_tiny", 3)), Error);
 }

@@ -198,6 +198,14 @@ TEST_F(DetectProgram, SkipsPicturesThatCannotBeRead) {
   EXPECT_EQ(run({"detect", "pictures/0.png", "--model", "run", "--max-pixels", "100"}).exit_code, 1);
 }
 
+TEST_F(DetectProgram, TakesTheLimitsOfFiles) {
+  const std::vector<std::string> texts = {"model.safetensors': with '", "it holds 4 tensors, more than the limit of 3"};
+  expect_failure({"detect", "pictures", "--model", "run", "--max-tensors", "3"}, 1, texts);
+  write_truth("truth.json");
+  expect_failure({"eval", "truth.json", "--pictures", "pictures", "--model", "run", "--max-tensors", "3"}, 1, texts);
+  EXPECT_THAT(run({"detect", "--help"}).out, HasSubstr("Limits of files"));
+}
+
 TEST_F(DetectProgram, RefusesWhatItCannotDo) {
   write_tiny_model(folder_ / "classifier.safetensors");
   folder_.write("nonsense.safetensors", "no weights");

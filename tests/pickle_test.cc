@@ -66,7 +66,7 @@ std::string bytes_of_hex(std::string_view digits) {
   return bytes;
 }
 
-Pickle read(const std::string& program, const PickleLimits& limits = {}) {
+Pickle read(const std::string& program, const FileLimits& limits = {}) {
   return read_pickle(std::as_bytes(std::span(program)), 0, "'a.pth'", role, limits);
 }
 std::string value_of(const std::string& program) { return text_of(read(program).root()); }
@@ -169,7 +169,7 @@ TEST(PickleReader, TheMemoNestsBeyondTheLimit) {
   for (int i = 0; i < 10; ++i)
     program += fmt::format("h{0}]q{1}a0h{1}", static_cast<char>(i), static_cast<char>(i + 1));
   program += repeated("0", 10) + ".";
-  const Pickle pickle = read(program, {.max_depth = 3});
+  const Pickle pickle = read(program, {.max_nesting = 3});
   const PickleValue* value = &pickle.root();
   for (int i = 0; i < 10; ++i) value = value->items.at(0);
   EXPECT_TRUE(value->items.empty());
@@ -288,37 +288,45 @@ TEST(PickleReader, LengthsThatLieAreRefusedBeforeAnythingIsMade) {
 }
 
 TEST(PickleReader, NestingIsLimited) {
-  const PickleLimits limits{.max_depth = 100};
+  const FileLimits limits{.max_nesting = 100};
   EXPECT_EQ(read(std::string("N") + repeated("\x85", 100) + ".", limits).root().depth, 100);
+  EXPECT_EQ(read(repeated("(", 100) + repeated("t", 100) + ".", limits).root().type, PickleType::kTuple);
   const auto refuse = [&](const std::string& program, const std::string& text) {
-    expect_error(ErrorCode::kUnsupported, {text, "100"}, [&] { read(program, limits); });
+    expect_error(ErrorCode::kUnsupported, {"'a.pth' at byte ", text, "more than the limit of 100 (--max-nesting)"},
+                 [&] { read(program, limits); });
   };
-  refuse(std::string("N") + repeated("\x85", 101) + ".", "values nested deeper");
-  refuse(std::string("]") + repeated("]", 101) + repeated("a", 101) + ".", "values nested deeper");
-  refuse(repeated("(", 101), "marks nested deeper");
+  refuse(std::string("N") + repeated("\x85", 101) + ".", "byte 101: values are nested 101 deep");
+  refuse(std::string("]") + repeated("]", 101) + repeated("a", 101) + ".", "values are nested 101 deep");
+  refuse(repeated("(", 101), "byte 100: marks are nested 101 deep");
   // Deeper than any stack of calls, were this read by recursion.
-  expect_refused(ErrorCode::kUnsupported, std::string("N") + repeated("\x85", 1'000'000) + ".", "nested deeper");
-  expect_refused(ErrorCode::kUnsupported, repeated("(", 1'000'000), "nested deeper");
+  expect_refused(ErrorCode::kUnsupported, std::string("N") + repeated("\x85", 1'000'000) + ".", "nested 1,001 deep");
+  expect_refused(ErrorCode::kUnsupported, repeated("(", 1'000'000), "nested 1,001 deep");
 }
 
-TEST(PickleReader, ObjectsBytesAndTheMemoAreLimited) {
-  PickleLimits limits;
-  limits.max_objects = 1000;
+TEST(PickleReader, ValuesAndTheMemoAreLimited) {
+  FileLimits limits{.max_memo = 1000};
   const auto refuse = [&](const std::string& program, const std::string& text) {
     SCOPED_TRACE(text);
-    expect_error(ErrorCode::kUnsupported, {text}, [&] { read(program, limits); });
+    expect_error(ErrorCode::kUnsupported, {"'a.pth' at byte ", text, "(--max-memo)"}, [&] { read(program, limits); });
   };
-  refuse(repeated("N", 1001), "1000 objects");
-  refuse(std::string("N") + repeated("q\x01", 1000), "1000 objects");
-  refuse(std::string("Nq\x01") + repeated("h\x01", 1001), "stack of more than 1000");
+  const std::string beyond = "values and entries of its memo, more than the limit of 1,000";
+  EXPECT_EQ(read(std::string("(") + repeated("N", 999) + "t.", limits).root().items.size(), 999u);
+  refuse(repeated("N", 1001), "byte 1000: it has made 1,001 " + beyond);
+  refuse(std::string("N") + repeated("q\x01", 1000), "it has made 1,001 " + beyond);
+  refuse(std::string("Nq\x01") + repeated("h\x01", 1001), "its stack holds 1,001 values");
   // A list that is handed on as a dict again and again costs nothing but a few bytes each time.
   refuse(
       std::string("](") + repeated("NN\x86", 100) + "eq\x01" + repeated("ccollections\nOrderedDict\nh\x01\x85R0", 10),
-      "1000 objects");
-  refuse(std::string("(") + repeated("N", 300) + "tq\x01" + repeated("cbuiltins\nset\nh\x01R0", 10), "1000 objects");
-  limits = {};
-  limits.max_bytes = 100;
-  refuse(repeated("N0", 51), "100 bytes");
+      beyond);
+  refuse(std::string("(") + repeated("N", 300) + "tq\x01" + repeated("cbuiltins\nset\nh\x01R0", 10), beyond);
+}
+
+TEST(PickleReader, BytesAreLimited) {
+  const FileLimits limits{.max_header_bytes = 100};
+  EXPECT_EQ(read(repeated("N0", 49) + "N.", limits).size(), 100u);
+  expect_error(ErrorCode::kUnsupported,
+               {"'a.pth' at byte 100: it is 101 bytes so far, more than the limit of 100 (--max-header-bytes)"},
+               [&] { read(repeated("N0", 50) + "N.", limits); });
 }
 
 }  // namespace

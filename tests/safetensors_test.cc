@@ -136,7 +136,7 @@ TEST_F(Safetensors, AnyChangedByteIsHarmless) {
 TEST_F(Safetensors, HeaderLengthsThatLieAreRefusedBeforeAnythingIsRead) {
   const std::string header = "{}";
   for (const std::uint64_t length : {std::uint64_t{1} << 63, ~std::uint64_t{0}, std::uint64_t{100'000'001}}) {
-    expect_error(ErrorCode::kDamaged, {std::to_string(length), "100000000"},
+    expect_error(ErrorCode::kDamaged, {std::to_string(length), "2 bytes behind the length"},
                  [&] { open_bytes(length_bytes(length) + header); });
   }
   expect_error(ErrorCode::kDamaged, {"header of 3 bytes", "2 bytes"}, [&] { open_bytes(length_bytes(3) + header); });

@@ -311,6 +311,13 @@ TEST_F(TrainProgram, WrongUsageIsExitCodeTwo) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run")) << "nothing may be made for a run that cannot begin";
 }
 
+TEST_F(TrainProgram, TakesTheLimitsOfFilesForTheWeightsItBeginsFrom) {
+  ASSERT_EQ(run({"init", "test_convnext2", "--output", "start.safetensors"}).exit_code, 0);
+  const std::vector<std::string> command = {"train",    "data", "--init",        "start.safetensors",
+                                            "--output", "run",  "--max-tensors", "3"};
+  expect_failure(run(command), 1, {"start.safetensors': with '", "it holds 4 tensors, more than the limit of 3"});
+}
+
 TEST_F(TrainProgram, NeverFallsBackFromCuda) {
   expect_failure(train({"--device", "cuda", "--output", "run"}), 1, {"cuda"});
 }

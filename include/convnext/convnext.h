@@ -2,6 +2,7 @@
 #pragma once
 
 #include "convnext/error.h"        // IWYU pragma: export
+#include "convnext/file_limits.h"  // IWYU pragma: export
 #include "convnext/image.h"        // IWYU pragma: export
 #include "convnext/model.h"        // IWYU pragma: export
 #include "convnext/tensor.h"       // IWYU pragma: export

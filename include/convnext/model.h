@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "convnext/image.h"
 #include "convnext/tensor.h"
 #include "convnext/thread_pool.h"
@@ -55,6 +56,8 @@ struct LoadOptions {
   std::string isa = {};  // scalar, avx2, avx512, avx512_bf16, amx, neon; empty: CONVNEXT_ISA, then the best there is
   // Empty: int8 if the file holds integers and what it runs on computes in them (scalar does not), else fp32.
   std::optional<Precision> precision = {};
+
+  FileLimits file_limits = {};  // beyond them a file is refused
 
   // Threads for loading and for contexts that bring none: a pool of `threads` (0: as many as the process may use), or
   // this one, which the model then shares.

@@ -35,7 +35,7 @@ WeightStore random_backbone(const NetworkConfig& backbone, const DetectionSettin
 }
 
 DetectorStart start_from_detector(const DetectionSettings& settings, const std::vector<CocoCategory>& categories) {
-  const DetectorCheckpoint file = read_detector(settings.init);
+  const DetectorCheckpoint file = read_detector(settings.init, {.limits = settings.file_limits});
   if (!settings.model.empty() && settings.model != file.card.architecture) {
     throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {}, and --model says {}: leave it out, or give weights of "
                                                   "a backbone",
@@ -70,7 +70,7 @@ DetectorStart start_of(const DetectionSettings& settings, const std::vector<Coco
   if (categories.empty()) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("'{}' has no categories", settings.data.string()));
   }
-  if (!settings.init.empty() && holds_detector(settings.init)) {
+  if (!settings.init.empty() && holds_detector(settings.init, {.limits = settings.file_limits})) {
     return start_from_detector(settings, categories);
   }
   const std::optional<DetectorEntry> entry = find_detector(settings.model);
@@ -89,7 +89,7 @@ DetectorStart start_of(const DetectionSettings& settings, const std::vector<Coco
     start.weights = random_weights(start.card.detector, settings.seed, &backbone);
     return start;
   }
-  const Checkpoint file = read_checkpoint(settings.init);
+  const Checkpoint file = read_checkpoint(settings.init, {}, {.limits = settings.file_limits});
   NetworkConfig backbone = file.card.network;
   set_class_count(backbone, 0);
   if (backbone.index() != start.card.detector.backbone.index()) {

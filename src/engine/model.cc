@@ -107,8 +107,9 @@ ThreadPool& Context::pool() const { return *state_->workspace.pool; }
 Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
   if (options.progress) options.progress(0.0);
   const std::unique_ptr<Backend> backend = make_cpu_backend(options.isa);
-  return ModelLoading::load(read_checkpoint(find_model_file(path.string(), installed_models()), options.architecture),
-                            *backend, options);
+  Checkpoint checkpoint = read_checkpoint(find_model_file(path.string(), installed_models()), options.architecture,
+                                          {.limits = options.file_limits});
+  return ModelLoading::load(std::move(checkpoint), *backend, options);
 }
 
 Model ModelLoading::load(Checkpoint checkpoint, const Backend& backend, const LoadOptions& options) {

@@ -9,8 +9,8 @@ namespace convnext {
 
 class ModelLoading {
  public:
-  // The model of what was read, compiled by `backend`; `architecture` and `isa` of the options have had their say.
-  // Throws Error as Backend::compile().
+  // The model of what was read, compiled by `backend`; `architecture`, `isa` and `file_limits` of the options
+  // have had their say. Throws Error as Backend::compile().
   static Model load(Checkpoint checkpoint, const Backend& backend, const LoadOptions& options = {});
 };
 

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "core/progress.h"
 #include "io/bytes.h"
+#include "io/file_limits.h"
 #include "io/quoted.h"
 
 namespace convnext {
@@ -128,15 +130,19 @@ const PickleValue* PickleValue::find(std::string_view key) const {
 class PickleReader {
  public:
   PickleReader(std::span<const std::byte> bytes, std::size_t position, std::string_view source, GlobalTable table,
-               const PickleLimits& limits)
+               const FileLimits& limits)
       : text_(text_of(bytes)), begin_(position), at_(position), source_(source), table_(table), limits_(limits) {}
 
   Pickle read() {
     if (at_ > text_.size()) damaged("it begins behind the end");
     for (bool stopped = false; !stopped;) {
       stopped = step();
-      if (at_ - begin_ > limits_.max_bytes) beyond(fmt::format("more than {} bytes", limits_.max_bytes));
-      if (stack_.size() > limits_.max_objects) beyond(fmt::format("a stack of more than {}", limits_.max_objects));
+      if (std::cmp_greater(at_ - begin_, limits_.max_header_bytes)) {
+        beyond(&FileLimits::max_header_bytes, "it is {} bytes so far", at_ - begin_);
+      }
+      if (std::cmp_greater(stack_.size(), limits_.max_memo)) {
+        beyond(&FileLimits::max_memo, "its stack holds {} values", stack_.size());
+      }
     }
     if (stack_.size() != 1 || !marks_.empty()) damaged(fmt::format("it stops with {} values", stack_.size()));
     result_.root_ = stack_.back();
@@ -148,9 +154,10 @@ class PickleReader {
   [[noreturn]] void damaged(std::string_view what) const {
     throw Error(ErrorCode::kDamaged, fmt::format("{} is damaged at byte {}: {}", source_, opcode_at_, what));
   }
-  [[noreturn]] void beyond(std::string_view what) const {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{} is refused at byte {}: it takes {}", source_, opcode_at_, what));
+  // `found` says it with a {} for the figure.
+  [[noreturn]] void beyond(FileLimit limit, fmt::format_string<std::string> found, std::size_t figure) const {
+    throw_beyond_limit(fmt::format("{} at byte {}", source_, opcode_at_),
+                       fmt::format(found, format_count(static_cast<std::int64_t>(figure))), limits_, limit);
   }
 
   [[noreturn]] void throw_long_name() const { damaged(fmt::format("a name of more than {} bytes", kMaxName)); }
@@ -175,8 +182,10 @@ class PickleReader {
 
   // Work that no byte of the pickle pays for.
   void charge(std::size_t objects) {
-    if (objects > limits_.max_objects - charged_) beyond(fmt::format("more than {} objects", limits_.max_objects));
     charged_ += objects;
+    if (std::cmp_greater(charged_, limits_.max_memo)) {
+      beyond(&FileLimits::max_memo, "it has made {} values and entries of its memo", charged_);
+    }
   }
 
   PickleValue& make(PickleType type) {
@@ -221,7 +230,9 @@ class PickleReader {
   }
   void add(PickleValue& owner, const PickleValue& item) {
     const std::size_t depth = item.depth + std::size_t{1};
-    if (depth > limits_.max_depth) beyond(fmt::format("values nested deeper than {}", limits_.max_depth));
+    if (std::cmp_greater(depth, limits_.max_nesting)) {
+      beyond(&FileLimits::max_nesting, "values are nested {} deep", depth);
+    }
     owner.depth = std::max(owner.depth, static_cast<std::uint16_t>(depth));
     owner.items.push_back(&item);
   }
@@ -361,8 +372,10 @@ class PickleReader {
   }
 
   void start_mark() {
-    if (marks_.size() == limits_.max_depth) beyond(fmt::format("marks nested deeper than {}", limits_.max_depth));
     marks_.push_back(stack_.size());
+    if (std::cmp_greater(marks_.size(), limits_.max_nesting)) {
+      beyond(&FileLimits::max_nesting, "marks are nested {} deep", marks_.size());
+    }
   }
 
   // True at the STOP.
@@ -576,7 +589,7 @@ class PickleReader {
   std::size_t opcode_at_ = 0;
   const std::string_view source_;
   const GlobalTable table_;
-  const PickleLimits limits_;
+  const FileLimits limits_;
 
   Pickle result_;
   std::vector<PickleValue*> stack_;
@@ -586,7 +599,7 @@ class PickleReader {
 };
 
 Pickle read_pickle(std::span<const std::byte> bytes, std::size_t position, std::string_view source, GlobalTable table,
-                   const PickleLimits& limits) {
+                   const FileLimits& limits) {
   return PickleReader(bytes, position, source, table, limits).read();
 }
 

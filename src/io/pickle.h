@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
+
 namespace convnext {
 
 enum class PickleType : std::uint8_t {
@@ -62,12 +64,6 @@ enum class GlobalRole : std::uint8_t {
 };
 using GlobalTable = GlobalRole (*)(std::string_view name);
 
-struct PickleLimits {
-  std::size_t max_bytes = std::size_t{64} << 20;
-  std::size_t max_objects = 4'000'000;  // values; also of entries of the memo
-  std::size_t max_depth = 1000;         // of open marks, and of values in values without the memo
-};
-
 // The values of a pickle; they point into each other and into the bytes that were read, so those must outlive it.
 class Pickle {
  public:
@@ -95,8 +91,9 @@ class Pickle {
 
 // Reads the pickle that begins at bytes[position]. `source` names the bytes in messages: "'model.pth', data.pkl"; the
 // places there are counted from bytes[0]. Module names of Python 2 are given as Python 3's. Throws Error: kDamaged;
-// kUnsupported for an opcode or a name that is not read, or more than the limits allow.
+// kUnsupported for an opcode or a name that is not read, or more than the limits allow: of bytes, of open marks and of
+// values in values without the memo, and of values and entries of the memo.
 Pickle read_pickle(std::span<const std::byte> bytes, std::size_t position, std::string_view source, GlobalTable table,
-                   const PickleLimits& limits = {});
+                   const FileLimits& limits = {});
 
 }  // namespace convnext

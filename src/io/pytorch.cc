@@ -11,7 +11,9 @@
 #include <unordered_map>
 
 #include "convnext/error.h"
+#include "core/progress.h"
 #include "io/bytes.h"
+#include "io/file_limits.h"
 #include "io/pickle.h"
 #include "io/pytorch_state.h"
 #include "io/quoted.h"
@@ -27,18 +29,12 @@ constexpr unsigned char kPickleProtocol = 0x80;  // the first byte of every pick
 constexpr std::string_view kLegacyMagic = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 constexpr std::int64_t kLegacyProtocol = 1001;
 
-// Many tensors may share a storage. Those that are laid out anew take memory, and whoever reads them all takes time:
-// together they may be so many times as large as the file, and a little more where the file is small.
+// Many tensors may share a storage. Those that are laid out anew take memory: together they may be so many times as
+// large as the file. Whoever reads them all takes time: all together so many times as large as the file and what it
+// unpacks to. A little more where the file is small.
 constexpr std::uint64_t kLaidOutRatio = 4;
 constexpr std::uint64_t kViewedRatio = 64;
 constexpr std::uint64_t kAlways = std::uint64_t{1} << 20;
-
-PickleLimits limits_of(const TensorFileOptions& options) {
-  PickleLimits limits;
-  limits.max_bytes = static_cast<std::size_t>(std::max<std::int64_t>(options.max_pickle_bytes, 0));
-  limits.max_objects = static_cast<std::size_t>(std::max<std::int64_t>(options.max_pickle_objects, 0));
-  return limits;
-}
 
 // Axes of one element may have any stride, as PyTorch sees it.
 bool is_laid_out(const Shape& shape, const Shape& strides) {
@@ -101,10 +97,10 @@ void check_size(const PytorchStorage& storage, std::uint64_t bytes, const auto& 
 
 // Puts the tensors of a state into a TensorFile. `find` gives the bytes of a storage.
 template <typename Find>
-void add_tensors(const PytorchState& state, std::uint64_t file_bytes, std::string_view source, const Find& find,
-                 TensorFile& file) {
+void add_tensors(const PytorchState& state, std::uint64_t file_bytes, std::uint64_t unpacked_bytes,
+                 std::string_view source, const Find& find, TensorFile& file) {
   std::uint64_t laid_out_budget = kAlways + kLaidOutRatio * file_bytes;
-  std::uint64_t viewed_budget = kAlways + kViewedRatio * file_bytes;
+  std::uint64_t viewed_budget = kAlways + kViewedRatio * (file_bytes + unpacked_bytes);
   for (const PytorchTensor& tensor : state.tensors) {
     const auto damaged = [&](std::string_view what) {
       throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {}: {}", source, in_quotes(tensor.name), what));
@@ -187,18 +183,18 @@ TensorFile open_pytorch_zip(const MappedFile& file, const TensorFileOptions& opt
   result.path = file.path();
   result.kind = TensorFileKind::kPytorchZip;
   result.owners.push_back(file.owner());
-  const ZipArchive archive(file, options.max_zip_ratio);
+  const ZipArchive archive(file, options.limits);
   const std::string folder = find_folder(archive, file.path());
 
   const ZipMember& member = *archive.find(folder + std::string(kPickleMember));
   const std::string source = fmt::format("'{}', {}", file.path().string(), in_quotes(member.name));
-  if (std::cmp_greater(member.size, options.max_pickle_bytes)) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("{} has {} bytes, more than {} are refused", source, member.size,
-                                                     options.max_pickle_bytes));
+  if (std::cmp_greater(member.size, options.limits.max_header_bytes)) {
+    throw_beyond_limit(source, fmt::format("it is {} bytes", format_count(static_cast<std::int64_t>(member.size))),
+                       options.limits, &FileLimits::max_header_bytes);
   }
   const ZipBytes program = archive.read(member);
   archive.check(member, program.bytes);
-  const Pickle pickle = read_pickle(program.bytes, 0, source, role_in_pytorch, limits_of(options));
+  const Pickle pickle = read_pickle(program.bytes, 0, source, role_in_pytorch, options.limits);
   PytorchState state = find_pytorch_state(pickle, options, source);
 
   std::unordered_map<std::string_view, std::span<const std::byte>> storages;
@@ -212,7 +208,7 @@ TensorFile open_pytorch_zip(const MappedFile& file, const TensorFileOptions& opt
     if (!stored->stored) result.owners.push_back(read.owner);
     return storages[storage.key] = read.bytes;
   };
-  add_tensors(state, file.bytes().size(), source, find, result);
+  add_tensors(state, file.bytes().size(), archive.unpacked_bytes(), source, find, result);
   result.notes = std::move(state.notes);
   result.unread = std::move(state.unread);
   return result;
@@ -224,11 +220,7 @@ namespace {
 class LegacyReader {
  public:
   LegacyReader(const MappedFile& file, const TensorFileOptions& options)
-      : file_(file),
-        bytes_(file.bytes()),
-        limits_(limits_of(options)),
-        options_(options),
-        source_(fmt::format("'{}'", file.path().string())) {}
+      : file_(file), bytes_(file.bytes()), options_(options), source_(fmt::format("'{}'", file.path().string())) {}
 
   TensorFile read() {
     TensorFile result;
@@ -236,8 +228,8 @@ class LegacyReader {
     result.kind = TensorFileKind::kPytorchLegacy;
     result.owners.push_back(file_.owner());
     check_head();
-    const Pickle pickle = next(limits_);
-    const Pickle keys = next(limits_);
+    const Pickle pickle = next();
+    const Pickle keys = next();
     if (keys.root().type != PickleType::kList) damaged("it has no list of storages");
     PytorchState state = find_pytorch_state(pickle, options_, source_);
     const Storages storages = read_storages(keys.root().items, storages_of(pickle));
@@ -246,7 +238,7 @@ class LegacyReader {
       if (known == storages.end()) tensor_damaged(fmt::format("the file has no storage {}", in_quotes(storage.key)));
       return known->second;
     };
-    add_tensors(state, bytes_.size(), source_, find, result);
+    add_tensors(state, bytes_.size(), /*unpacked_bytes=*/0, source_, find, result);
     result.notes = std::move(state.notes);
     result.unread = std::move(state.unread);
     return result;
@@ -260,28 +252,25 @@ class LegacyReader {
     throw Error(ErrorCode::kDamaged, fmt::format("{} is not a whole PyTorch file: {}", source_, what));
   }
 
-  Pickle next(const PickleLimits& limits) {
-    Pickle pickle = read_pickle(bytes_, at_, source_, role_in_pytorch, limits);
+  Pickle next() {
+    Pickle pickle = read_pickle(bytes_, at_, source_, role_in_pytorch, options_.limits);
     at_ += pickle.size();
     return pickle;
   }
 
   // Magic, protocol, and what the machine was like.
   void check_head() {
-    PickleLimits few;
-    few.max_bytes = 4096;
-    few.max_objects = 1000;
-    if (const Pickle magic = next(few);
+    if (const Pickle magic = next();
         magic.root().type != PickleType::kLargeInteger || magic.root().text != kLegacyMagic) {
       throw Error(
           ErrorCode::kUnsupported,
           fmt::format("{} is a pickle, but not one of PyTorch's: only torch.save() makes files of weights", source_));
     }
-    if (const Pickle protocol = next(few);
+    if (const Pickle protocol = next();
         protocol.root().type != PickleType::kInteger || protocol.root().integer != kLegacyProtocol) {
       damaged(fmt::format("its protocol is not {}", kLegacyProtocol));
     }
-    const Pickle system = next(few);
+    const Pickle system = next();
     if (const PickleValue* little = system.root().find("little_endian"); !little || little->integer != 1) {
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("{} is big-endian, which is not read: save it on another machine", source_));
@@ -331,7 +320,6 @@ class LegacyReader {
 
   const MappedFile& file_;
   const std::span<const std::byte> bytes_;
-  const PickleLimits limits_;
   const TensorFileOptions& options_;
   const std::string source_;
   std::size_t at_ = 0;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "io/file_limits.h"
 #include "io/quoted.h"
 
 namespace convnext {
@@ -411,11 +412,11 @@ PytorchState find_pytorch_state(const Pickle& pickle, const TensorFileOptions& o
       others.push_back(key.text);
       continue;
     }
-    if (std::cmp_greater_equal(names.size(), options.max_tensors)) {
-      throw Error(ErrorCode::kUnsupported, fmt::format("{} holds more than {} tensors", source, options.max_tensors));
-    }
     if (!names.insert(key.text).second) {
       throw Error(ErrorCode::kDamaged, fmt::format("{}: tensor {} stands twice", source, in_quotes(key.text)));
+    }
+    if (std::cmp_greater(names.size(), options.limits.max_tensors)) {
+      throw_too_many_tensors(source, key.text, names.size(), options.limits);
     }
     if (rebuilt.tensor) {
       state.tensors.push_back(std::move(*rebuilt.tensor));

@@ -12,14 +12,16 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "core/progress.h"
 #include "io/bytes.h"
+#include "io/file_limits.h"
 #include "io/quoted.h"
 
 namespace convnext {
 namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr std::uint64_t kMaxWrittenHeaderBytes = 100'000'000;  // the format's own limit, which other readers keep to
 constexpr std::size_t kMaxAxes = 64;  // more than any framework makes; keeps a hostile shape from growing
 constexpr std::string_view kMetadataKey = "__metadata__";
 
@@ -48,6 +50,9 @@ struct Entry {
 // first would lose duplicate keys, and let a file choose how deep and how large the tree gets.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
+  // `source` names the file in messages.
+  HeaderReader(std::string_view source, const FileLimits& limits) : source_(source), limits_(limits) {}
+
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
   std::string problem;  // set when parsing stops
@@ -97,6 +102,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
         } else {
           // Doubles among the tensors are found once all are known, by sorting.
           entries.push_back({key_, {}, {}, {}});
+          if (std::cmp_greater(entries.size(), limits_.max_tensors)) {
+            throw_too_many_tensors(source_, key_, entries.size(), limits_);
+          }
         }
         return true;
       case Place::kMetadata:
@@ -181,6 +189,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return stop(fmt::format("{} is {}, expected {}", where(), what.substr(0, 40), expected));
   }
 
+  const std::string_view source_;
+  const FileLimits& limits_;
   Place place_ = Place::kStart;
   std::string key_;
   bool has_metadata_ = false;
@@ -237,7 +247,7 @@ void check_no_name_twice(const std::vector<Entry>& entries, const std::filesyste
 
 }  // namespace
 
-SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
+SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path, const FileLimits& limits) {
   SafetensorsFile result;
   result.file_ = MappedFile::open(path);
   const std::span<const std::byte> bytes = result.file_.bytes();
@@ -245,19 +255,21 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
     throw_damaged(path, bytes.empty() ? "it is empty" : fmt::format("it has only {} bytes", bytes.size()));
   }
   const std::uint64_t header_bytes = little_endian(bytes, 0, kLengthBytes);
-  if (header_bytes > kMaxHeaderBytes) {
-    throw_damaged(path,
-                  fmt::format("it promises a header of {} bytes, the format allows {}", header_bytes, kMaxHeaderBytes));
-  }
   if (header_bytes > bytes.size() - kLengthBytes) {
     throw_damaged(path, fmt::format("it promises a header of {} bytes and has {} bytes behind the length; was the "
                                     "download cut short?",
                                     header_bytes, bytes.size() - kLengthBytes));
   }
+  const std::string source = fmt::format("'{}'", path.string());
+  if (std::cmp_greater(header_bytes, limits.max_header_bytes)) {
+    throw_beyond_limit(source,
+                       fmt::format("the header is {} bytes", format_count(static_cast<std::int64_t>(header_bytes))),
+                       limits, &FileLimits::max_header_bytes);
+  }
   const char* const header = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
   if (header_bytes == 0 || *header != '{') throw_damaged(path, "its header does not begin with '{'");
 
-  HeaderReader reader;
+  HeaderReader reader(source, limits);
   if (!nlohmann::json::sax_parse(header, header + header_bytes, &reader)) throw_damaged(path, reader.problem);
   check_no_name_twice(reader.entries, path);
 
@@ -342,7 +354,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     refuse("the name of a tensor or its metadata is not valid UTF-8");
   }
   text.append((kLengthBytes - text.size() % kLengthBytes) % kLengthBytes, ' ');  // the data begins aligned
-  if (text.size() > kMaxHeaderBytes) refuse("names and metadata make a header above 100,000,000 bytes");
+  if (text.size() > kMaxWrittenHeaderBytes) refuse("names and metadata make a header above 100,000,000 bytes");
 
   write_file_atomically(path, [&](const ByteSink& sink) {
     std::string length;

@@ -8,18 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "convnext/tensor.h"
 #include "io/file.h"
 
 namespace convnext {
 
-// A file that was checked before any of its bytes was trusted: the header is at most 100,000,000 bytes of JSON, nests
-// no deeper than the format does, names no tensor twice, and the tensors tile the rest of the file without hole or
-// overlap, each with exactly the bytes that its type and shape ask for.
+// A file that was checked before any of its bytes was trusted: the header is JSON within the limits, nests no deeper
+// than the format does, names no tensor twice, and the tensors tile the rest of the file without hole or overlap, each
+// with exactly the bytes that its type and shape ask for.
 class SafetensorsFile {
  public:
-  // Throws Error (kDamaged with the place, or those of MappedFile::open).
-  static SafetensorsFile open(const std::filesystem::path& path);
+  // Throws Error: kDamaged with the place, kUnsupported beyond the limits, or those of MappedFile::open().
+  static SafetensorsFile open(const std::filesystem::path& path, const FileLimits& limits = {});
 
   // Views of the mapped bytes; valid while this object or file().owner() lives. They need not be aligned.
   const std::map<std::string, ConstTensorView>& tensors() const { return tensors_; }

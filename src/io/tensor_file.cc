@@ -15,6 +15,8 @@
 #include "core/names.h"
 #include "io/bytes.h"
 #include "io/file.h"
+#include "io/file_limits.h"
+#include "io/json_text.h"
 #include "io/pytorch.h"
 #include "io/quoted.h"
 #include "io/safetensors.h"
@@ -32,8 +34,6 @@ constexpr std::array kKinds = {
 };
 
 constexpr std::size_t kFirstBytes = 512;
-constexpr std::size_t kMaxIndexBytes = 16 << 20;
-constexpr int kMaxIndexDepth = 8;
 constexpr std::string_view kWeightMap = "weight_map";
 constexpr std::size_t kMostExamples = 5;
 
@@ -63,18 +63,11 @@ bool is_json(std::string_view first_bytes) {
   return begin != std::string_view::npos && first_bytes[begin] == '{';
 }
 
-[[noreturn]] void throw_too_many(const fs::path& path, std::int64_t most) {
-  throw Error(ErrorCode::kUnsupported, fmt::format("'{}' holds more than {} tensors", path.string(), most));
-}
-
 TensorFile open_safetensors(const fs::path& path, const TensorFileOptions& options) {
   TensorFile result;
   result.path = path;
   result.kind = TensorFileKind::kSafetensors;
-  const SafetensorsFile file = SafetensorsFile::open(path);
-  if (std::cmp_greater(file.tensors().size() + file.unread().size(), options.max_tensors)) {
-    throw_too_many(path, options.max_tensors);
-  }
+  const SafetensorsFile file = SafetensorsFile::open(path, options.limits);
   result.tensors.insert(file.tensors().begin(), file.tensors().end());
   for (const auto& [name, type] : file.unread()) result.unread.emplace(name, fmt::format("of type {}", type));
   result.metadata = file.metadata();
@@ -85,18 +78,20 @@ TensorFile open_safetensors(const fs::path& path, const TensorFileOptions& optio
 // Shards by the names of their tensors.
 using WeightMap = std::map<std::string, std::string, std::less<>>;
 
-WeightMap read_weight_map(const fs::path& path, std::int64_t max_tensors) {
+WeightMap read_weight_map(const fs::path& path, const FileLimits& limits) {
   const auto damaged = [&](std::string_view what) {
     throw Error(ErrorCode::kDamaged, fmt::format("'{}' is no index of shards: {}", path.string(), what));
   };
-  const std::string text = read_text(path, kMaxIndexBytes);
-  std::int64_t names = 0;
+  const std::string source = fmt::format("'{}'", path.string());
+  const std::string text = read_json_text(path, limits);
+  std::uint64_t names = 0;
   bool in_map = false;
   const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (depth > kMaxIndexDepth) damaged("it nests too deep");
     if (event == nlohmann::json::parse_event_t::key) {
       if (depth == 1) in_map = parsed == kWeightMap;
-      if (depth == 2 && in_map && ++names > max_tensors) throw_too_many(path, max_tensors);
+      if (depth == 2 && in_map && std::cmp_greater(++names, limits.max_tensors)) {
+        throw_too_many_tensors(source, parsed.get_ref<const std::string&>(), names, limits);
+      }
     }
     return true;
   };
@@ -119,7 +114,7 @@ WeightMap read_weight_map(const fs::path& path, std::int64_t max_tensors) {
     }
     shards.emplace(name, file);
   }
-  if (std::cmp_not_equal(shards.size(), names)) damaged("a name stands twice in its weight_map");
+  if (shards.size() != names) damaged("a name stands twice in its weight_map");
   return shards;
 }
 
@@ -172,7 +167,7 @@ TensorFile open_index(const fs::path& path, const TensorFileOptions& options) {
   TensorFile result;
   result.path = path;
   result.kind = TensorFileKind::kSafetensorsIndex;
-  const WeightMap shards = read_weight_map(path, options.max_tensors);
+  const WeightMap shards = read_weight_map(path, options.limits);
   std::set<std::string_view> files;
   for (const auto& [name, file] : shards) files.insert(file);
 
@@ -228,6 +223,7 @@ void note_unread(TensorFile& file) {
 std::string_view name_of(TensorFileKind kind) { return find_name(kKinds, kind); }
 
 TensorFile open_tensor_file(const fs::path& path, const TensorFileOptions& options) {
+  validate(options.limits);
   const std::vector<std::byte> first_bytes = read_first_bytes(path);
   std::optional<TensorFile> file = open_weights(path, first_bytes, options);
   if (!file && is_json(text_of(first_bytes))) file = open_index(path, options);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "convnext/tensor.h"
 
 namespace convnext {
@@ -21,10 +22,7 @@ std::string_view name_of(TensorFileKind kind);
 struct TensorFileOptions {
   // Of a training checkpoint that holds both: the moving average's weights (model_ema, state_dict_ema), or the others.
   bool prefer_average = true;
-  std::int64_t max_tensors = 100'000;
-  std::int64_t max_pickle_bytes = 64 << 20;     // of the pickled program of a PyTorch file
-  std::int64_t max_pickle_objects = 4'000'000;  // that this program makes
-  std::int64_t max_zip_ratio = 100;             // of what a deflated file unpacks to, and its own bytes
+  FileLimits limits = {};
 };
 
 struct TensorFile {
@@ -44,7 +42,7 @@ struct TensorFile {
 // Tells the kind by the first bytes, never by the name. An index as Hugging Face writes it (*.index.json) opens its
 // shards, which lie beside it. Throws Error: kNotFound; kDamaged with the place; kMismatch for an index that names
 // other tensors than its shards hold; kUnsupported for what is not read (a TorchScript archive, a global that no state
-// dict has, by name) or beyond the limits.
+// dict has, by name) or beyond the limits; kInvalidArgument for limits that are out of range.
 TensorFile open_tensor_file(const std::filesystem::path& path, const TensorFileOptions& options = {});
 
 }  // namespace convnext

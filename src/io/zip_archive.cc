@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "convnext/error.h"
+#include "core/progress.h"
 #include "io/bytes.h"
+#include "io/file_limits.h"
 #include "io/quoted.h"
 
 namespace convnext {
@@ -90,9 +92,9 @@ struct ZipArchive::Reader {
   }
 };
 
-ZipArchive::ZipArchive(const MappedFile& file, std::int64_t max_ratio)
+ZipArchive::ZipArchive(const MappedFile& file, const FileLimits& limits)
     : file_(file), reader_(std::make_unique<Reader>()) {
-  read_directory(max_ratio);
+  read_directory(limits);
 
   zip_error_t error;
   zip_error_init(&error);
@@ -138,7 +140,7 @@ void ZipArchive::throw_damaged(std::string_view what) const {
   throw Error(ErrorCode::kDamaged, fmt::format("'{}' is not a whole zip archive: {}", file_.path().string(), what));
 }
 
-void ZipArchive::read_directory(std::int64_t max_ratio) {
+void ZipArchive::read_directory(const FileLimits& limits) {
   const std::optional<Directory> directory = find_directory(file_.bytes());
   if (!directory) throw_damaged("it has no directory at its end; was the download cut short?");
   std::uint64_t at = directory->begin;
@@ -146,7 +148,7 @@ void ZipArchive::read_directory(std::int64_t max_ratio) {
   if (members_.size() != directory->members) {
     throw_damaged(fmt::format("its directory has {} members in place of {}", members_.size(), directory->members));
   }
-  check_ratio(max_ratio);
+  count_unpacked(limits);
   sort_names();
 }
 
@@ -211,17 +213,20 @@ void ZipArchive::check_size(const ZipMember& member, const Place& place) const {
   }
 }
 
-void ZipArchive::check_ratio(std::int64_t max_ratio) const {
-  constexpr double kAlways = 1 << 20;
+void ZipArchive::count_unpacked(const FileLimits& limits) {
+  constexpr std::uint64_t kAlways = 1 << 20;
   const std::uint64_t archive_bytes = file_.bytes().size();
-  double unpacked = 0;
+  const std::uint64_t most = kAlways + static_cast<std::uint64_t>(limits.max_zip_ratio) * archive_bytes;
   for (const ZipMember& member : members_) {
-    if (!member.stored) unpacked += static_cast<double>(member.size);
-  }
-  if (unpacked > kAlways + static_cast<double>(max_ratio) * static_cast<double>(archive_bytes)) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("'{}' has {} bytes and would unpack to {:.0f}: more than {} times "
-                                                     "as many are refused",
-                                                     file_.path().string(), archive_bytes, unpacked, max_ratio));
+    if (member.stored) continue;
+    unpacked_bytes_ += member.size;
+    if (unpacked_bytes_ <= most) continue;
+    throw_beyond_limit(fmt::format("'{}', {}", file_.path().string(), in_quotes(member.name)),
+                       fmt::format("with it the archive of {} bytes unpacks to {}, {:.1f} times as many",
+                                   format_count(static_cast<std::int64_t>(archive_bytes)),
+                                   format_count(static_cast<std::int64_t>(unpacked_bytes_)),
+                                   static_cast<double>(unpacked_bytes_) / static_cast<double>(archive_bytes)),
+                       limits, &FileLimits::max_zip_ratio);
   }
 }
 

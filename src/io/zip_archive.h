@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "io/file.h"
 
 namespace convnext {
@@ -29,15 +30,16 @@ struct ZipBytes {
 
 class ZipArchive {
  public:
-  // Reads the directory. All members together may unpack to at most `max_ratio` times the archive's own bytes and 1 MB.
-  // Throws Error: kDamaged with the member, kUnsupported for encryption, a packing other than deflate, or more than
-  // the ratio.
-  explicit ZipArchive(const MappedFile& file, std::int64_t max_ratio = 100);
+  // Reads the directory. Throws Error: kDamaged with the member, kUnsupported for encryption, a packing other than
+  // deflate, or members that would unpack to more than the ratio of the limits.
+  explicit ZipArchive(const MappedFile& file, const FileLimits& limits = {});
   ~ZipArchive();
   ZipArchive(const ZipArchive&) = delete;
   ZipArchive& operator=(const ZipArchive&) = delete;
 
   const std::vector<ZipMember>& members() const { return members_; }
+  // Of all deflated members.
+  std::uint64_t unpacked_bytes() const { return unpacked_bytes_; }
   // Null where there is none of this name.
   const ZipMember* find(std::string_view name) const;
 
@@ -51,13 +53,13 @@ class ZipArchive {
   struct Place;  // of a member in the archive
   struct Reader;
   [[noreturn]] void throw_damaged(std::string_view what) const;
-  void read_directory(std::int64_t max_ratio);
+  void read_directory(const FileLimits& limits);
   // Adds the member whose entry of the directory begins at byte `at`, and gives the byte where the next one does.
   std::uint64_t read_member(std::uint64_t at, std::uint64_t directory_end);
   // Sizes and places beyond 32 bits, from the entry's extra fields between these bytes.
   void read_large_numbers(std::uint64_t begin, std::uint64_t end, ZipMember& member, Place& place) const;
   void check_size(const ZipMember& member, const Place& place) const;
-  void check_ratio(std::int64_t max_ratio) const;
+  void count_unpacked(const FileLimits& limits);
   void sort_names();
   std::size_t index_of(const ZipMember& member) const;
 
@@ -65,6 +67,7 @@ class ZipArchive {
   std::unique_ptr<Reader> reader_;
   std::vector<ZipMember> members_;  // in the order of the directory
   std::vector<Place> places_;
+  std::uint64_t unpacked_bytes_ = 0;
   std::vector<std::size_t> by_name_;  // indices of members_, sorted by name
 };
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "convnext/error.h"
+#include "io/json_text.h"
 #include "model/detector_registry.h"
 #include "model/registry.h"
 
@@ -272,6 +273,11 @@ Json parse(std::string_view text, std::string_view source) {
   }
 }
 
+Json parse_card(std::string_view text, std::string_view source, const FileLimits& limits) {
+  check_json(text, fmt::format("the card of '{}'", source), limits);
+  return parse(text, source);
+}
+
 DetectorEntry registered_detector(std::string_view name, const std::string& where) {
   std::optional<DetectorEntry> entry = find_detector(name);
   if (!entry) {
@@ -372,8 +378,8 @@ std::string card_value_text(std::string_view json) {
 
 std::string preprocessing_to_json(const Preprocessing& preprocessing) { return to_json(preprocessing).dump(); }
 
-Card card_from_json(std::string_view text, std::string_view source) {
-  const Json json = parse(text, source);
+Card card_from_json(std::string_view text, std::string_view source, const FileLimits& limits) {
+  const Json json = parse_card(text, source, limits);
   const std::string where = fmt::format("the card of '{}'", source);
   Card card;
   Reader reader(json, where);
@@ -422,8 +428,8 @@ std::string detector_card_to_json(const DetectorCard& card) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
-DetectorCard detector_card_from_json(std::string_view text, std::string_view source) {
-  const Json json = parse(text, source);
+DetectorCard detector_card_from_json(std::string_view text, std::string_view source, const FileLimits& limits) {
+  const Json json = parse_card(text, source, limits);
   const std::string where = fmt::format("the card of '{}'", source);
   DetectorCard card;
   Reader reader(json, where);
@@ -459,7 +465,12 @@ DetectorCard detector_card_from_json(std::string_view text, std::string_view sou
 }
 
 bool is_detector_card(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  // Nothing else is kept: what the rest may be is for whoever reads the card.
+  const auto is_name = [](int depth, Json::parse_event_t event, const Json& parsed) {
+    if (event == Json::parse_event_t::key) return depth == 1 && parsed == "architecture";
+    return depth == 0 || event == Json::parse_event_t::value;
+  };
+  const Json json = Json::parse(text, is_name, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("architecture") || !json["architecture"].is_string()) return false;
   return find_detector(json["architecture"].get<std::string>()).has_value();
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "convnext/image.h"
 #include "model/config.h"
 #include "model/detector.h"
@@ -56,12 +57,13 @@ struct DetectorCard {
 // The card as JSON: of the network only what differs from the registered one is written.
 std::string card_to_json(const Card& card);
 
-// Throws Error (kDamaged, or kMismatch where values contradict each other) with the place; `source` names the file.
-Card card_from_json(std::string_view json, std::string_view source);
+// Throws Error with the place: kDamaged, kMismatch where values contradict each other, kUnsupported beyond the limits;
+// `source` names the file.
+Card card_from_json(std::string_view json, std::string_view source, const FileLimits& limits = {});
 
 // The same of a detector's: of detector and backbone what differs from the registered ones.
 std::string detector_card_to_json(const DetectorCard& card);
-DetectorCard detector_card_from_json(std::string_view json, std::string_view source);
+DetectorCard detector_card_from_json(std::string_view json, std::string_view source, const FileLimits& limits = {});
 // Whether a card is a detector's; false for what is no card.
 bool is_detector_card(std::string_view json);
 

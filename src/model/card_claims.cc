@@ -15,7 +15,7 @@
 
 #include "convnext/error.h"
 #include "core/names.h"
-#include "io/file.h"
+#include "io/json_text.h"
 #include "io/quoted.h"
 #include "model/card.h"
 #include "model/imagenet_labels.h"
@@ -28,9 +28,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::size_t kMaxJsonBytes = std::size_t{10} << 20;
-constexpr int kMaxJsonDepth = 64;
 
 // A JSON object of somebody else's file: what is not asked for is ignored, what is asked for must be of its type.
 class Object {
@@ -154,16 +151,11 @@ class Object {
 };
 
 // Null when there is no such file.
-std::optional<Json> read_json(const fs::path& path) {
+std::optional<Json> read_json(const fs::path& path, const FileLimits& limits) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return std::nullopt;
-  const std::string text = read_text(path, kMaxJsonBytes);
-  const auto check_depth = [&path](int depth, Json::parse_event_t, Json&) {
-    if (depth <= kMaxJsonDepth) return true;
-    throw Error(ErrorCode::kDamaged, fmt::format("'{}' nests deeper than {} levels", path.string(), kMaxJsonDepth));
-  };
   try {
-    return Json::parse(text, check_depth);
+    return Json::parse(read_json_text(path, limits));
   } catch (const Json::parse_error& error) {
     throw Error(ErrorCode::kDamaged, fmt::format("'{}' is not JSON (byte {})", path.string(), error.byte));
   } catch (const Json::exception&) {
@@ -621,12 +613,12 @@ bool timm_fixes_input_size(const NetworkConfig& network) {
   return std::holds_alternative<VisionTransformerConfig>(network) || std::holds_alternative<SwinConfig>(network);
 }
 
-std::vector<CardClaims> read_claims(const fs::path& folder, const NetworkConfig& network) {
+std::vector<CardClaims> read_claims(const fs::path& folder, const NetworkConfig& network, const FileLimits& limits) {
   std::vector<CardClaims> sources;
   const auto place = [](const fs::path& path) { return fmt::format("'{}'", path.string()); };
   std::optional<CardClaims> transformers;
   const fs::path config_path = folder / "config.json";
-  if (const auto json = read_json(config_path)) {
+  if (const auto json = read_json(config_path, limits)) {
     const Object config(*json, place(config_path));
     if (config.has("architecture") || config.has("pretrained_cfg")) {
       sources.push_back(read_timm(config, "config.json", network));
@@ -637,12 +629,12 @@ std::vector<CardClaims> read_claims(const fs::path& folder, const NetworkConfig&
     }
   }
   const fs::path processor_path = folder / "preprocessor_config.json";
-  if (const auto json = read_json(processor_path); json && sources.empty()) {
+  if (const auto json = read_json(processor_path, limits); json && sources.empty()) {
     sources.push_back(read_processor(Object(*json, place(processor_path)), "preprocessor_config.json"));
   }
   if (transformers) sources.push_back(std::move(*transformers));
   const fs::path clip_path = folder / "open_clip_config.json";
-  if (const auto json = read_json(clip_path); json && sources.empty()) {
+  if (const auto json = read_json(clip_path, limits); json && sources.empty()) {
     sources.push_back(read_open_clip(Object(*json, place(clip_path)), "open_clip_config.json"));
   }
   return sources;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "convnext/image.h"
 #include "model/config.h"
 #include "model/published.h"
@@ -40,8 +41,9 @@ struct CardClaims {
 
 // All the JSON files in `folder`, the most trusted first: timm's config.json; Hugging Face's preprocessor_config.json
 // and config.json; OpenCLIP's open_clip_config.json. `network`: what the tensors say. Throws Error: a file that is
-// damaged (at most 10 MB of JSON, 64 levels), or belongs to another network.
-std::vector<CardClaims> read_claims(const std::filesystem::path& folder, const NetworkConfig& network);
+// damaged, beyond the limits, or belongs to another network.
+std::vector<CardClaims> read_claims(const std::filesystem::path& folder, const NetworkConfig& network,
+                                    const FileLimits& limits = {});
 
 // Whether timm builds such a network for pictures of one size, its 'img_size'.
 bool timm_fixes_input_size(const NetworkConfig& network);

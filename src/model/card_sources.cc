@@ -197,12 +197,12 @@ std::string first_difference(const NetworkConfig& network, const RegistryEntry& 
 class CardBuilder {
  public:
   CardBuilder(const fs::path& weights, const NetworkConfig& network, std::string_view architecture,
-              std::string_view library)
+              std::string_view library, const FileLimits& limits)
       : weights_(weights),
         network_(network),
         named_(architecture.empty() ? nullptr : &convnext::architecture(architecture)),
         names_(telling_names(weights)),
-        sources_(read_claims(weights.parent_path(), network)) {
+        sources_(read_claims(weights.parent_path(), network, limits)) {
     for (const std::string& name : names_) {
       const auto more = words(name);
       words_.insert(words_.end(), more.begin(), more.end());
@@ -511,8 +511,8 @@ std::string difference_from(const NetworkConfig& network, const RegistryEntry& e
 }
 
 FoundCard find_card(const fs::path& weights, const NetworkConfig& network, std::string_view architecture,
-                    std::string_view library) {
-  return CardBuilder(weights, network, architecture, library).build();
+                    std::string_view library, const FileLimits& limits) {
+  return CardBuilder(weights, network, architecture, library, limits).build();
 }
 
 }  // namespace convnext

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "model/card.h"
 #include "model/registry.h"
 
@@ -27,10 +28,10 @@ struct FoundCard {
 // `architecture`: a registered name that the user gave, whose network has the tensors of `network`, or empty; then it
 // is the registered network that equals `network` but for classes and channels, else the nearest. `library`: whose
 // names the tensors have ("torchvision"), which tells whose weights they may be. What a JSON file says of eps or
-// activation, which tensors cannot tell, goes into the card's network. Throws Error: a JSON file that is damaged, or
-// contradicts `network` or `architecture`.
+// activation, which tensors cannot tell, goes into the card's network. Throws Error: a JSON file that is damaged,
+// beyond the limits, or contradicts `network` or `architecture`.
 FoundCard find_card(const std::filesystem::path& weights, const NetworkConfig& network, std::string_view architecture,
-                    std::string_view library = {});
+                    std::string_view library = {}, const FileLimits& limits = {});
 
 // In what a network whose tensors are not the registered one's differs, for people, and which is nearest: "its dims are
 // 64,128,256,512, and convnext_tiny's are 96,192,384,768; the nearest is convnext_pico: try --architecture

@@ -260,7 +260,8 @@ NetworkConfig named_network(const RegistryEntry& named, const NetworkConfig& inf
   return network;
 }
 
-CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture_name) {
+CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture_name,
+                       const FileLimits& limits) {
   const std::string source = file.path.string();
   const RegistryEntry* named = architecture_name.empty() ? nullptr : &architecture(architecture_name);
   CheckpointCard result;
@@ -268,7 +269,7 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
   require_read_types(file, weights);
   if (const auto card = file.metadata.find(std::string(kCardKey)); card != file.metadata.end()) {
     result.has_card = true;
-    result.card = card_from_json(card->second, source);
+    result.card = card_from_json(card->second, source, limits);
     if (named && named->name != result.card.architecture) {
       throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its card, not a {}: leave --architecture out",
                                                     source, result.card.architecture, named->name));
@@ -279,7 +280,7 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
   NetworkConfig network = infer_network(weights, source, result.notes);
   if (named) network = as_named(network, *named, weights, source);
   const std::string_view told = named ? std::string_view(named->name) : dinov3_by_names(weights, network);
-  FoundCard found = find_card(file.path, network, told, name_of(weights.layout));
+  FoundCard found = find_card(file.path, network, told, name_of(weights.layout), limits);
   if (!named && !told.empty()) found.origins["architecture"] = "the tensors' names";
   result.card = std::move(found.card);
   result.origins = std::move(found.origins);
@@ -298,7 +299,7 @@ Checkpoint read_checkpoint(const fs::path& path, std::string_view architecture_n
   TensorFile file = open_tensor_file(weights_file(path), options);
   const TensorViews scales = take_scales(file);
   const RecognizedWeights weights = recognize(file.tensors, scales);
-  Checkpoint checkpoint{card_of(file, weights, architecture_name), {}, file.path, weights.layout};
+  Checkpoint checkpoint{card_of(file, weights, architecture_name, options.limits), {}, file.path, weights.layout};
   // A network that a user named was compared already.
   if (checkpoint.has_card || architecture_name.empty()) {
     // Of a ConvNeXt depths and widths are the tensors' own, of another family the nearest network's.

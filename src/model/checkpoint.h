@@ -67,7 +67,8 @@ std::filesystem::path weights_file(const std::filesystem::path& path);
 NetworkConfig named_network(const RegistryEntry& named, const NetworkConfig& inferred);
 
 // Throws Error as read_checkpoint(), but looks whether every tensor fits only for a network that `architecture` names.
-CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture);
+CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights, std::string_view architecture,
+                       const FileLimits& limits = {});
 
 // Which file --model means: a path that exists (a file, or a folder that holds weights), else a name that is
 // looked for, with and without ".safetensors", in $CONVNEXT_MODELS, ./models and `installed`. Throws Error (kNotFound)

@@ -111,7 +111,7 @@ bool holds_detector(const fs::path& path, const TensorFileOptions& options) {
   }
 }
 
-DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector& weights) {
+DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector& weights, const FileLimits& limits) {
   const std::string source = file.path.string();
   if (!is_detector(file)) {
     throw Error(ErrorCode::kUnsupported,
@@ -124,7 +124,7 @@ DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector&
   if (std::optional<std::string> note = note_on_passed_over(weights)) result.notes.push_back(std::move(*note));
   if (const auto card = file.metadata.find(std::string(kCardKey)); card != file.metadata.end()) {
     result.has_card = true;
-    result.card = detector_card_from_json(card->second, source);
+    result.card = detector_card_from_json(card->second, source, limits);
     return result;
   }
   InferredDetector inferred = infer_detector(weights, source, result.notes);
@@ -140,7 +140,7 @@ DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector&
 DetectorCheckpoint read_detector(const fs::path& path, const TensorFileOptions& options) {
   const TensorFile file = open_tensor_file(weights_file(path), options);
   const RecognizedDetector weights = recognize_detector(file.tensors);
-  DetectorCheckpoint checkpoint{card_of(file, weights), {}, file.path, weights.naming};
+  DetectorCheckpoint checkpoint{card_of(file, weights, options.limits), {}, file.path, weights.naming};
   const std::vector<Misfit> misfits = find_misfits(weights, checkpoint.card.detector);
   if (!misfits.empty()) {
     const std::string more =

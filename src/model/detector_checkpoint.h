@@ -43,7 +43,8 @@ bool holds_detector(const std::filesystem::path& path, const TensorFileOptions& 
 DetectorCheckpoint read_detector(const std::filesystem::path& path, const TensorFileOptions& options = {});
 
 // Throws Error as read_detector(), but does not look whether the tensors fit.
-DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector& weights);
+DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector& weights,
+                               const FileLimits& limits = {});
 
 // Writes atomically: a PyTorch file, without a card, where `path` ends in .pth, .pt or .bin; model.safetensors in a
 // folder where it is one or ends in '/'; else a safetensors file. Safetensors have the card in the metadata, in every

@@ -83,7 +83,7 @@ Inspection inspect(const std::filesystem::path& path, std::string_view architect
   if (weights.has_blocks()) inspection.layout = weights.layout;
   inspect_tensors(stored, scales, weights, inspection);
   attempt(inspection, [&] {
-    inspection.card = card_of(file, weights, architecture_name);
+    inspection.card = card_of(file, weights, architecture_name, options.limits);
     inspection.misfits = find_misfits(weights, inspection.card->card.network);
   });
   inspection.notes = file.notes;
@@ -108,7 +108,7 @@ DetectorInspection inspect_detector(const std::filesystem::path& path, const Ten
   if (weights.backbone.has_blocks()) inspection.backbone_layout = weights.layout;
   inspect_tensors(file.tensors, {}, weights, inspection);
   attempt(inspection, [&] {
-    inspection.card = card_of(file, weights);
+    inspection.card = card_of(file, weights, options.limits);
     inspection.misfits = find_misfits(weights, inspection.card->card.detector);
   });
   inspection.notes = file.notes;

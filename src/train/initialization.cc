@@ -68,7 +68,7 @@ TrainStart start_of(const TrainSettings& settings, const std::vector<std::string
     return start;
   }
 
-  const Checkpoint file = read_checkpoint(settings.init, settings.model);
+  const Checkpoint file = read_checkpoint(settings.init, settings.model, {.limits = settings.file_limits});
   start.card = card_of_file(file, settings, labels);
   const int classes = class_count(file.card.network);
   const bool same_classes =

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "model/formula.h"
 #include "train/layer_decay.h"
 
@@ -21,6 +22,8 @@ struct RunSettings {
   std::filesystem::path output;  // the run folder
   std::string data_note;         // which data this is, for the card
   std::string license;           // of the model, for the card
+
+  FileLimits file_limits;  // of the weights that it begins from
 
   // Schedule
   int epochs = 300;
