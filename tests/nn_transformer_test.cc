@@ -234,7 +234,7 @@ class RegisteredTransformer : public ::testing::TestWithParam<RegistryEntry> {};
 TEST_P(RegisteredTransformer, HasTheShapesFiniteOutputAndAGradientInEveryParameter) {
   const NetworkConfig config = cut(GetParam());
   const WeightStore weights = formula_weights(config, 5);
-  const auto network = make_network(config, /*drop_path_rate=*/0.2);
+  const auto network = make_network(config, {.drop_path = 0.2});
   load_and_copy_back(*network, weights, config);
 
   // 64 pixels: a grid of 4x4 patches of 16, and maps of 16, 8, 4 and 2, which are longer than a window and shorter.
@@ -275,7 +275,7 @@ const NetworkConfig& small_swin() {
 // Equal pictures through a last block whose branches are each kept for half of them.
 TEST(TransformerDropPath, DropsTheTwoBranchesOfABlockIndependently) {
   for (const NetworkConfig& config : {small_vit(), small_swin()}) {
-    const auto network = make_network(config, /*drop_path_rate=*/0.5);
+    const auto network = make_network(config, {.drop_path = 0.5});
     load_weights(*network, formula_weights(config, 2));
     network->train();
     torch::NoGradGuard no_grad;

@@ -84,6 +84,7 @@ class Run : public ::testing::Test {
     settings_.cutmix = 1.0;
     settings_.clip_norm = 1.0;
     settings_.layer_decay = 0.8;
+    settings_.dropout = 0.2;
     settings_.weight_decay_end = 0.2;
     settings_.ema_warmup = true;
     settings_.augmentation.crop = TrainCrop::kRandomResized;
@@ -189,6 +190,7 @@ TEST_F(Run, EndsElsewhereWithoutAnyPartOfTheMethod) {
       {"min-lr", [](TrainSettings& s) { s.min_lr = 1e-3; }},
       {"label-smoothing", [](TrainSettings& s) { s.label_smoothing = 0; }},
       {"drop-path", [](TrainSettings& s) { s.drop_path = 0.5; }},
+      {"dropout", [](TrainSettings& s) { s.dropout = 0; }},
       {"weight-init", [](TrainSettings& s) { s.weight_init = WeightInit::kFanIn; }},
       {"layer-scale-init", [](TrainSettings& s) { s.layer_scale_init = 0.5; }},
       {"head-init-scale", [](TrainSettings& s) { s.head_init_scale = 0.5; }},
@@ -325,6 +327,22 @@ TEST_F(Run, RefusesToResumeWithOtherSettings) {
   train_into("run", {.after_epoch = 1});
   settings_.lr = 5e-3;
   expect_error(ErrorCode::kMismatch, {"'lr'", "0.004", "0.005"}, [&] { train_into("run", {.resume = true}); });
+}
+
+TEST_F(Run, RefusesToResumeWithAnOptionThatWasOffOrThatWasOn) {
+  train_into("off", {.after_epoch = 1});
+  settings_.dropout = 0.25;
+  expect_error(ErrorCode::kMismatch, {"'dropout'", "was null", "0.25"}, [&] { train_into("off", {.resume = true}); });
+  train_into("on", {.after_epoch = 1});
+  settings_.dropout = 0;
+  expect_error(ErrorCode::kMismatch, {"'dropout'", "was 0.25", "null"}, [&] { train_into("on", {.resume = true}); });
+}
+
+TEST_F(Run, RefusesARateOfDropoutThatLeavesNothing) {
+  for (const double rate : {-0.1, 1.0}) {
+    settings_.dropout = rate;
+    expect_error(ErrorCode::kInvalidArgument, {"--dropout", "below 1"}, [&] { train_into("run"); });
+  }
 }
 
 TEST_F(Run, StopsWhenTheLossIsNotFiniteAndSaysWhereThatCameFrom) {
