@@ -40,6 +40,20 @@ TEST_P(RegNetOrEfficientNetGolden, LogitsPooledAndEveryStageAreTimms) {
 INSTANTIATE_TEST_SUITE_P(Kinds, RegNetOrEfficientNetGolden, testing::ValuesIn(kGoldens),
                          [](const auto& info) { return info.param; });
 
+TEST(TorchvisionGolden, NamesAndOrdersAreThoseOfItsNetworks) {
+  using enum WeightLayout;
+  for (const auto& [kind, layout] : {std::pair{"torchvision_regnety_040", kRegNetTorchvision},
+                                     std::pair{"torchvision_efficientnet_b0", kEfficientNetTorchvision},
+                                     std::pair{"torchvision_efficientnetv2_s", kEfficientNetV2Torchvision}}) {
+    const Golden golden = open_reference(kind);
+    const WeightStore weights = formula_weights_of(layout, golden);
+    EXPECT_TRUE(agrees(outputs_of(golden.config, weights, pictures_of(golden)), golden)) << kind;
+    // With the values of timm's names they are others.
+    const WeightStore of_timm = formula_weights(golden.config, golden.seed);
+    EXPECT_FALSE(agrees(outputs_of(golden.config, of_timm, pictures_of(golden)), golden)) << kind;
+  }
+}
+
 // The goldens tell apart what is easily wrong. (Their program tries more, in timm: a squeezed width taken from the
 // output, the odd pixel of TensorFlow's padding before in place of behind, every block left out.)
 TEST(RegNetAndEfficientNetGoldens, TellWrongNetworksApart) {

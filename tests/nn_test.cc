@@ -141,7 +141,7 @@ TEST(DropPath, KeepsTheStatedPartAndScalesIt) {
 
 TEST(Dropout, KeepsTheExpectationOfEveryFeature) {
   const torch::Tensor features = torch::ones({64, 500});
-  const torch::Tensor dropped = dropout(features, /*rate=*/0.2, /*key=*/11);
+  const torch::Tensor dropped = keyed_dropout(features, /*rate=*/0.2, /*key=*/11);
   // Five deviations of the mean of 32000 values that are 1.25 with probability 0.8: 0.014.
   EXPECT_NEAR(dropped.mean().item<float>(), 1.0f, 0.014f);
   EXPECT_TRUE((dropped.eq(0) | dropped.eq(1.25f)).all().item<bool>());
@@ -149,12 +149,12 @@ TEST(Dropout, KeepsTheExpectationOfEveryFeature) {
   EXPECT_LT((dropped.mean(0) - 1).abs().max().item<float>(), 0.32f);
   EXPECT_LT((dropped.mean(1) - 1).abs().max().item<float>(), 0.12f);
 
-  EXPECT_TRUE(torch::equal(dropout(features, 0.2, 11), dropped));
-  EXPECT_FALSE(torch::equal(dropout(features, 0.2, 12), dropped));
+  EXPECT_TRUE(torch::equal(keyed_dropout(features, 0.2, 11), dropped));
+  EXPECT_FALSE(torch::equal(keyed_dropout(features, 0.2, 12), dropped));
   // What a picture loses does not depend on how many there are.
-  EXPECT_TRUE(torch::equal(dropout(features.slice(0, 0, 3), 0.2, 11), dropped.slice(0, 0, 3)));
-  EXPECT_TRUE(torch::equal(dropout(features, 0.2, std::nullopt), features));
-  EXPECT_TRUE(torch::equal(dropout(features, 0.0, 11), features));
+  EXPECT_TRUE(torch::equal(keyed_dropout(features.slice(0, 0, 3), 0.2, 11), dropped.slice(0, 0, 3)));
+  EXPECT_TRUE(torch::equal(keyed_dropout(features, 0.2, std::nullopt), features));
+  EXPECT_TRUE(torch::equal(keyed_dropout(features, 0.0, 11), features));
 }
 
 struct SmallNetwork {
@@ -190,8 +190,8 @@ TEST(Dropout, IsBeforeTheClassifierOfEveryFamily) {
     EXPECT_TRUE(torch::equal(dropped.pooled, plain.pooled));
     const auto parameters = network->named_parameters();
     const std::string classifier = small.classifier;
-    const torch::Tensor expected = torch::linear(dropout(plain.pooled, 0.5, kKey), parameters[classifier + ".weight"],
-                                                 parameters[classifier + ".bias"]);
+    const torch::Tensor expected = torch::linear(keyed_dropout(plain.pooled, 0.5, kKey),
+                                                 parameters[classifier + ".weight"], parameters[classifier + ".bias"]);
     EXPECT_TRUE(tensors_close(from_torch(dropped.logits), from_torch(expected)));
     EXPECT_FALSE(tensors_close(from_torch(dropped.logits), from_torch(plain.logits)));
     network->eval();

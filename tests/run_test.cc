@@ -121,6 +121,41 @@ TEST_F(Run, LeavesAModelThatTheRuntimeReadsAndVerifies) {
   EXPECT_EQ(training["result"]["top1"], reports_.back().average->top1);
 }
 
+// Its last maps are smaller than the window of its name, and its first is not divided by it.
+TEST_F(Run, OfASwinOnSmallPicturesHasWindowsNoLargerThanItsMaps) {
+  settings_.model = "swin_tiny_patch4_window7_224";
+  settings_.overrides.depths = {2, 1, 1, 1};
+  settings_.overrides.dims = {32, 32, 32, 32};
+  train_into("run");
+  const Checkpoint checkpoint = read_checkpoint(folder_ / "run");
+  const auto& swin = std::get<SwinConfig>(checkpoint.card.network);
+  EXPECT_THAT(swin.windows, ::testing::ElementsAre(7, 4, 2, 1));
+  EXPECT_TRUE(swin.pads_windows);
+
+  // On still smaller pictures each table is the middle of what it was.
+  settings_.model.clear();
+  settings_.overrides = {};
+  settings_.init = folder_ / "run";
+  settings_.resolution = 8;
+  settings_.epochs = 1;
+  settings_.warmup_epochs = 0;
+  settings_.lr = 1e-12;
+  settings_.min_lr = 0;
+  settings_.weight_decay = 0;
+  settings_.ema_decay = 0;
+  train_into("smaller");
+  const Checkpoint smaller = read_checkpoint(folder_ / "smaller");
+  EXPECT_THAT(std::get<SwinConfig>(smaller.card.network).windows, ::testing::ElementsAre(4, 2, 1, 1));
+  const auto table = [](const Checkpoint& from, int stage, int side) {
+    const std::string name = fmt::format("layers.{}.blocks.0.attn.relative_position_bias_table", stage);
+    return torch::tensor(from.weights.floats(name)).view({side, side});
+  };
+  const auto differs = [](const torch::Tensor& a, const torch::Tensor& b) { return (a - b).abs().max().item<float>(); };
+  EXPECT_LT(differs(table(smaller, 0, 7), table(checkpoint, 0, 13).slice(0, 3, 10).slice(1, 3, 10)), 1e-9);
+  EXPECT_LT(differs(table(smaller, 1, 3), table(checkpoint, 1, 7).slice(0, 2, 5).slice(1, 2, 5)), 1e-9);
+  EXPECT_LT(differs(table(smaller, 3, 1), table(checkpoint, 3, 1)), 1e-9);
+}
+
 TEST_F(Run, IsTheSameWhenItIsRepeated) { EXPECT_EQ(train_into("first"), train_into("second")); }
 
 TEST_F(Run, IsTheSameWhenItCrashedBetweenEpochsAndWasResumed) {

@@ -209,7 +209,7 @@ NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::opti
   if (!head_norm_) return outputs;
   outputs.pooled = pooled(x);
   outputs.logits =
-      classifier_ ? classifier_->forward(dropout(outputs.pooled, rates_.dropout, drop_key)) : outputs.pooled;
+      classifier_ ? classifier_->forward(keyed_dropout(outputs.pooled, rates_.dropout, drop_key)) : outputs.pooled;
   return outputs;
 }
 

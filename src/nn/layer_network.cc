@@ -165,7 +165,7 @@ NetworkOutputs LayerNetwork::forward(const torch::Tensor& pictures, std::optiona
     if (ends_stage) outputs.stages.push_back(maps.main);
     if (spec.kind == LayerKind::kLinear) {
       outputs.pooled = maps.main;
-      maps.main = dropout(maps.main, options_.dropout, drop_key);
+      maps.main = keyed_dropout(maps.main, options_.dropout, drop_key);
     }
     compute(layer, maps);
     last = &spec;

@@ -58,7 +58,7 @@ torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int
   return mask.to(options);
 }
 
-torch::Tensor dropout(const torch::Tensor& features, double rate, std::optional<std::uint64_t> key) {
+torch::Tensor keyed_dropout(const torch::Tensor& features, double rate, std::optional<std::uint64_t> key) {
   if (!key || rate <= 0) return features;
   constexpr std::uint64_t kDropout = hash_name("dropout");
   const std::int64_t n = features.size(0), values = features.numel() / n;

@@ -71,7 +71,7 @@ torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int
 // Dropout (Srivastava et al. 2014): each value of `features` (n, ...) is 0 with probability `rate` and otherwise
 // divided by 1 - rate, so that its expectation stays. Value i of picture b is kept when
 // unit_float(mix(mix(mix(key ^ hash_name("dropout")) + b) + i)) >= rate. Without a key they are left as they are.
-torch::Tensor dropout(const torch::Tensor& features, double rate, std::optional<std::uint64_t> key);
+torch::Tensor keyed_dropout(const torch::Tensor& features, double rate, std::optional<std::uint64_t> key);
 
 // Copies weights into a network's parameters and running statistics. Throws Error (kMismatch) at the first that is
 // missing or has another shape.

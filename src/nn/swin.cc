@@ -167,7 +167,7 @@ class SwinNetwork : public Network {
     torch::Tensor x = patches_->forward(pictures);
     for (const Stage& stage : stages_) {
       if (stage.downsample) x = stage.downsample->forward(x);
-      const WindowPlan plan = plan_windows(config_.window, x);
+      const WindowPlan plan = plan_windows(stage.window, x);
       bool shifted = false;
       for (const std::shared_ptr<Block>& block : stage.blocks) {
         const double rate = drop_path_rate_of_block(rates_.drop_path, number, blocks);
@@ -180,7 +180,7 @@ class SwinNetwork : public Network {
     if (!norm_) return outputs;
     outputs.pooled = norm_->forward(x).mean({1, 2});
     outputs.logits =
-        classifier_ ? classifier_->forward(dropout(outputs.pooled, rates_.dropout, drop_key)) : outputs.pooled;
+        classifier_ ? classifier_->forward(keyed_dropout(outputs.pooled, rates_.dropout, drop_key)) : outputs.pooled;
     return outputs;
   }
 
@@ -189,19 +189,21 @@ class SwinNetwork : public Network {
   struct Stage {
     std::shared_ptr<PatchMerging> downsample;  // null in the first stage
     std::vector<std::shared_ptr<Block>> blocks;
+    int window = 0;
   };
 
   void add_stage(int index, torch::nn::Module& layer) {
     const auto at = static_cast<std::size_t>(index);
     const int dim = config_.dims[at];
     Stage& stage = stages_.emplace_back();
+    stage.window = config_.windows[at];
     if (index > 0) {
       stage.downsample = layer.register_module(
           "downsample", std::make_shared<PatchMerging>(config_.dims[at - 1], dim, config_.norm_eps));
     }
     const auto blocks = layer.register_module("blocks", std::make_shared<torch::nn::Module>());
     for (int j = 0; j < config_.depths[at]; ++j) {
-      auto attention = std::make_shared<WindowAttention>(dim, config_.heads[at], config_.window);
+      auto attention = std::make_shared<WindowAttention>(dim, config_.heads[at], stage.window);
       stage.blocks.push_back(blocks->register_module(
           std::to_string(j), std::make_shared<Block>(dim, config_.norm_eps, std::move(attention))));
     }

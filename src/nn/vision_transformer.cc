@@ -70,7 +70,7 @@ class VisionTransformerNetwork : public Network {
     x = norm_->forward(x.slice(1, 0, prefix));
     // Of a distilled network both are the mean of the two tokens', in training too: there is no teacher here.
     outputs.pooled = x.mean(1);
-    x = dropout(x, rates_.dropout, drop_key);
+    x = keyed_dropout(x, rates_.dropout, drop_key);
     outputs.logits = head_ ? head_->forward(x.select(1, 0)) : outputs.pooled;
     if (distillation_head_) outputs.logits = (outputs.logits + distillation_head_->forward(x.select(1, 1))) / 2;
     return outputs;
