@@ -74,6 +74,7 @@ void add_model_settings(CLI::App& command, Options& options) {
   command.add_option("--layer-scale-init", s.layer_scale_init, "Layer scale at the start")->capture_default_str();
   command.add_option("--head-init-scale", s.head_init_scale, "Multiplies the classifier at the start")
       ->capture_default_str();
+  command.add_option("--dropout", s.dropout, "Rate at which the classifier misses a feature")->capture_default_str();
   command.add_option("--freeze-stages", s.freeze_stages, "Leave the stem and this many stages as they are")
       ->capture_default_str();
 }

@@ -268,7 +268,7 @@ TEST_F(Apps, InfoOfTheOtherFamilies) {
       {"regnety_040", 20'646'656, {"depths", "dims", "group_width", "se_ratio"}, 4, false},
       {"efficientnet_b0", 5'288'548, {"blocks", "kernel_sizes", "same_padding", "norm_eps"}, 7, false},
       {"deit_small_patch16_224", 22'050'664, {"depth", "dim", "heads", "grid_height", "distilled"}, 1, true},
-      {"swin_tiny_patch4_window7_224", 28'288'354, {"depths", "dims", "heads", "window"}, 4, true}};
+      {"swin_tiny_patch4_window7_224", 28'288'354, {"depths", "dims", "heads", "windows"}, 4, true}};
   for (const Expected& network : networks) {
     SCOPED_TRACE(network.name);
     const json info = run_json({"info", network.name});

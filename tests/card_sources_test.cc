@@ -161,6 +161,61 @@ TEST_F(CardSources, TimmsArgumentsOfAnotherFamilyThatAreNotReadAreRefused) {
   EXPECT_FALSE(std::get<SwinConfig>(find(seen_of(architecture(swin), 3)).card.network).pads_windows);
 }
 
+// A network that timm built for small pictures has smaller windows in its last stages.
+NetworkConfig swin_for(const char* name, int side) {
+  NetworkConfig network = seen_of(architecture(name), 3);
+  auto& swin = std::get<SwinConfig>(network);
+  set_input_size(swin, side);
+  swin.pads_windows = false;  // which its tensors do not tell
+  return network;
+}
+
+TEST_F(CardSources, ASwinWithSmallWindowsIsForTheLargestPicturesThatMakeThem) {
+  const FoundCard found = find(swin_for("swin_tiny_patch4_window7_224", 64));
+  EXPECT_EQ(found.card.architecture, "swin_tiny_patch4_window7_224");
+  EXPECT_EQ(found.card.preprocessing.resolution, 64);
+  EXPECT_THAT(found.origins.at("resolution"), HasSubstr("windows"));
+  const auto& swin = std::get<SwinConfig>(found.card.network);
+  EXPECT_THAT(swin.windows, ElementsAre(7, 7, 4, 2));
+  EXPECT_TRUE(swin.pads_windows);
+  // The largest window is that of the name.
+  const FoundCard large = find(swin_for("swin_base_patch4_window12_384", 96));
+  EXPECT_EQ(large.card.architecture, "swin_base_patch4_window12_384");
+  EXPECT_EQ(large.card.preprocessing.resolution, 96);
+}
+
+TEST_F(CardSources, TimmsConfigOfASwinForSmallPicturesSaysItsSizeAndItsWindows) {
+  const char* const name = "swin_tiny_patch4_window7_224";
+  const auto find_with = [&](std::string_view arguments, int side) {
+    config(fmt::format(R"({{"architecture": "{}", "model_args": {}}})", name, arguments));
+    return find(swin_for(name, side));
+  };
+  for (const char* arguments :
+       {R"({"img_size": 56})", R"({"img_size": [56, 56], "window_size": 7})",
+        R"({"img_size": 56, "window_size": [7, 7]})", R"({"img_size": 56, "window_size": [7, 7, 4, 2]})"}) {
+    SCOPED_TRACE(arguments);
+    const FoundCard found = find_with(arguments, 56);
+    EXPECT_EQ(found.card.preprocessing.resolution, 56);
+    EXPECT_FALSE(std::get<SwinConfig>(found.card.network).pads_windows);
+    // And back: timm makes such windows of the size.
+    const json ours = json::parse(timm_config_json(found.card));
+    EXPECT_EQ(ours["pretrained_cfg"]["input_size"], json({3, 56, 56}));
+    EXPECT_FALSE(ours.contains("model_args"));
+    config(ours.dump());
+    EXPECT_EQ(find(swin_for(name, 56)).card.network, found.card.network);
+  }
+  for (const char* arguments : {R"({"img_size": 112, "window_size": 7})", R"({"img_size": 56, "window_size": 6})",
+                                R"({"img_size": 56, "window_size": [7, 8]})"}) {
+    SCOPED_TRACE(arguments);
+    expect_error(ErrorCode::kMismatch, {"window_size", "7,7,4,2"}, [&] { find_with(arguments, 56); });
+  }
+  // timm gives no window that is larger than its map.
+  config(fmt::format(R"({{"architecture": "{}"}})", name));
+  Card card = find(seen_of(architecture(name), 3)).card;
+  card.preprocessing.resolution = 56;
+  expect_error(ErrorCode::kUnsupported, {name, "no such network"}, [&] { timm_config_json(card); });
+}
+
 TEST_F(CardSources, TimmsLabelsComeAlongAndSynsetsGetTheirNames) {
   const FoundCard found = find_golden("timm/plain", small("convnext_tiny", 3));
   EXPECT_THAT(found.card.labels, ElementsAre("cat", "dog", "owl"));

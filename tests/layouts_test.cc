@@ -424,10 +424,16 @@ TEST(InferNetwork, TheGridAndTheWindowAreTheFilesOwn) {
   EXPECT_EQ(std::get<VisionTransformerConfig>(vit).grid_width, 20);
   const NetworkConfig distilled = inferred_as("deit_base_distilled_patch16_384", kVisionTransformer);
   EXPECT_EQ(distilled, architecture("deit_base_distilled_patch16_384").network);
-  const NetworkConfig swin = inferred_as("swin_tiny_patch4_window7_224", kSwinMicrosoft,
-                                         [](NetworkConfig& network) { std::get<SwinConfig>(network).window = 8; });
-  EXPECT_EQ(std::get<SwinConfig>(swin).window, 8);
+  const NetworkConfig swin = inferred_as("swin_tiny_patch4_window7_224", kSwinMicrosoft, [](NetworkConfig& network) {
+    std::get<SwinConfig>(network).windows = {8, 8, 8, 8};
+  });
+  EXPECT_THAT(std::get<SwinConfig>(swin).windows, ElementsAre(8, 8, 8, 8));
   EXPECT_EQ(inferred_as("swin_base_patch4_window12_384", kSwin), architecture("swin_base_patch4_window12_384").network);
+  // Each stage's: timm builds a network for small pictures with smaller windows.
+  const NetworkConfig small = inferred_as("swin_tiny_patch4_window7_224", kSwin, [](NetworkConfig& network) {
+    set_input_size(std::get<SwinConfig>(network), 32);
+  });
+  EXPECT_THAT(std::get<SwinConfig>(small).windows, ElementsAre(7, 4, 2, 1));
 }
 
 // The same words mean other things elsewhere: "head", "fc", "layers", "norm".

@@ -125,7 +125,7 @@ void make_a_branch_small(Network& network, const NetworkConfig& config) {
 // How far our curve is from the golden's; no longer computed than until it is `enough`.
 Worst run_curve(const Golden& golden, const Method& method, double enough = 1.0) {
   at::set_num_threads(1);
-  const auto network = make_network(golden.config, method.drop_path);
+  const auto network = make_network(golden.config, {.drop_path = method.drop_path});
   load_weights(*network, formula_weights(golden.config, golden.seed));
   make_a_branch_small(*network, golden.config);
   AdamW optimizer(parameter_groups(*network, golden.config, method.groups), method.adamw);

@@ -40,6 +40,20 @@ TEST_P(RegNetOrEfficientNetGolden, LogitsPooledAndEveryStageAreTimms) {
 INSTANTIATE_TEST_SUITE_P(Kinds, RegNetOrEfficientNetGolden, testing::ValuesIn(kGoldens),
                          [](const auto& info) { return info.param; });
 
+TEST(TorchvisionGolden, NamesAndOrdersAreThoseOfItsNetworks) {
+  using enum WeightLayout;
+  for (const auto& [kind, layout] : {std::pair{"torchvision_regnety_040", kRegNetTorchvision},
+                                     std::pair{"torchvision_efficientnet_b0", kEfficientNetTorchvision},
+                                     std::pair{"torchvision_efficientnetv2_s", kEfficientNetV2Torchvision}}) {
+    const Golden golden = open_reference(kind);
+    const WeightStore weights = formula_weights_of(layout, golden);
+    EXPECT_TRUE(agrees(outputs_of(golden.config, weights, pictures_of(golden)), golden)) << kind;
+    // With the values of timm's names they are others.
+    const WeightStore of_timm = formula_weights(golden.config, golden.seed);
+    EXPECT_FALSE(agrees(outputs_of(golden.config, of_timm, pictures_of(golden)), golden)) << kind;
+  }
+}
+
 // The goldens tell apart what is easily wrong. (Their program tries more, in timm: a squeezed width taken from the
 // output, the odd pixel of TensorFlow's padding before in place of behind, every block left out.)
 TEST(RegNetAndEfficientNetGoldens, TellWrongNetworksApart) {
@@ -80,7 +94,7 @@ class RegisteredRegNetOrEfficientNet : public testing::TestWithParam<RegistryEnt
 TEST_P(RegisteredRegNetOrEfficientNet, TrainsEveryParameter) {
   const NetworkConfig config = cut(GetParam());
   const WeightStore weights = formula_weights(config, 3);
-  const auto network = make_network(config, /*drop_path_rate=*/0.1);
+  const auto network = make_network(config, {.drop_path = 0.1});
   load_and_copy_back(*network, weights, config);
 
   network->train();
@@ -132,7 +146,8 @@ TEST(RegNet, DropsTheBranchOfThePicturesThatTheKeySays) {
   } while (mask[0].item<float>() != 0.0f || mask[1].item<float>() == 0.0f);
 
   const torch::Tensor x = formula_pictures({2, 3, 24, 20}, 1);
-  const auto network = make_network(config, rate), without_branch = make_network(config, rate);
+  const auto network = make_network(config, {.drop_path = rate}),
+             without_branch = make_network(config, {.drop_path = rate});
   load_weights(*network, formula_weights(config, 1));
   load_weights(*without_branch, formula_weights(config, 1));
   network->eval();
@@ -151,7 +166,7 @@ TEST(EfficientNet, NeverDropsABlockThatAddsNoShortcut) {
   const NetworkConfig config =
       with_overrides(architecture("efficientnet_b0").network,
                      {.depths = std::vector<int>(7, 1), .dims = std::vector{8, 16, 24, 32, 40, 48, 56}, .classes = 0});
-  const auto network = make_network(config, 0.9);
+  const auto network = make_network(config, {.drop_path = 0.9});
   load_weights(*network, formula_weights(config, 1));
   network->eval();
   torch::NoGradGuard no_grad;

@@ -100,10 +100,10 @@ class Step : public ::testing::TestWithParam<RoadmapStep> {};
 
 TEST_P(Step, LearnsWithEveryParameter) {
   const NetworkConfig& config = GetParam().network;
-  const auto network = make_network(config, /*drop_path_rate=*/0.1);
+  const auto network = make_network(config, {.drop_path = 0.1});
   load_weights(*network, formula_weights(config, 1));
   network->train();
-  const NetworkOutputs outputs = network->forward(formula_pictures({4, 3, 64, 64}, 1), /*drop_path_key=*/7);
+  const NetworkOutputs outputs = network->forward(formula_pictures({4, 3, 64, 64}, 1), /*drop_key=*/7);
   EXPECT_EQ(outputs.logits.sizes(), torch::IntArrayRef({4, 10}));
   EXPECT_TRUE(torch::isfinite(outputs.logits).all().item<bool>());
   ASSERT_EQ(outputs.stages.size(), 4u);
@@ -134,7 +134,7 @@ TEST(ResNetDropPath, LeavesOutTheBranchOfTheSamePicturesThatTheMaskSays) {
   const NetworkConfig half = with_overrides(whole, {.depths = std::vector{1}});
   const WeightStore weights = formula_weights(whole, 2);
   const auto stage_of = [&](const NetworkConfig& config, double rate, std::optional<std::uint64_t> key) {
-    const auto network = make_network(config, rate);
+    const auto network = make_network(config, {.drop_path = rate});
     load_weights(*network, weights);
     network->eval();
     torch::NoGradGuard no_grad;

@@ -139,5 +139,85 @@ TEST(DropPath, KeepsTheStatedPartAndScalesIt) {
   EXPECT_DOUBLE_EQ(drop_path_rate_of_block(0.1, 0, 1), 0.0);
 }
 
+TEST(Dropout, KeepsTheExpectationOfEveryFeature) {
+  const torch::Tensor features = torch::ones({64, 500});
+  const torch::Tensor dropped = keyed_dropout(features, /*rate=*/0.2, /*key=*/11);
+  // Five deviations of the mean of 32000 values that are 1.25 with probability 0.8: 0.014.
+  EXPECT_NEAR(dropped.mean().item<float>(), 1.0f, 0.014f);
+  EXPECT_TRUE((dropped.eq(0) | dropped.eq(1.25f)).all().item<bool>());
+  // Five deviations of a mean of 64, and of 500: no feature and no picture is dropped more than another.
+  EXPECT_LT((dropped.mean(0) - 1).abs().max().item<float>(), 0.32f);
+  EXPECT_LT((dropped.mean(1) - 1).abs().max().item<float>(), 0.12f);
+
+  EXPECT_TRUE(torch::equal(keyed_dropout(features, 0.2, 11), dropped));
+  EXPECT_FALSE(torch::equal(keyed_dropout(features, 0.2, 12), dropped));
+  // What a picture loses does not depend on how many there are.
+  EXPECT_TRUE(torch::equal(keyed_dropout(features.slice(0, 0, 3), 0.2, 11), dropped.slice(0, 0, 3)));
+  EXPECT_TRUE(torch::equal(keyed_dropout(features, 0.2, std::nullopt), features));
+  EXPECT_TRUE(torch::equal(keyed_dropout(features, 0.0, 11), features));
+}
+
+struct SmallNetwork {
+  const char* name;
+  NetworkOverrides overrides;
+  const char* classifier = "head.fc";
+};
+
+TEST(Dropout, IsBeforeTheClassifierOfEveryFamily) {
+  const std::vector<int> one_of_four = {1, 1, 1, 1}, one_of_seven(7, 1);
+  const SmallNetwork networks[] = {
+      {"convnext_atto", {.depths = one_of_four, .dims = std::vector{8, 16, 24, 32}}},
+      {"resnet50", {.depths = one_of_four, .dims = std::vector{8, 16, 24, 32}}, "fc"},
+      {"regnety_040", {.depths = one_of_four, .dims = std::vector{64, 64, 64, 64}}},
+      {"efficientnet_b0", {.depths = one_of_seven, .dims = std::vector{8, 16, 24, 32, 40, 48, 56}}, "classifier"},
+      {"vit_tiny_patch16_224", {.depths = std::vector{1}, .dims = std::vector{64}}, "head"},
+      {"swin_tiny_patch4_window7_224", {.depths = one_of_four, .dims = std::vector{32, 32, 64, 64}}},
+  };
+  constexpr std::uint64_t kKey = 5;
+  const torch::Tensor pictures = to_torch(formula_input("input", {2, 3, 112, 112}, 1));
+  torch::NoGradGuard no_grad;
+  for (const SmallNetwork& small : networks) {
+    SCOPED_TRACE(small.name);
+    const NetworkConfig config = with_overrides(architecture(small.name).network, small.overrides);
+    const auto network = make_network(config, {.dropout = 0.5});
+    load_weights(*network, formula_weights(config, 1));
+    network->train();
+    // Norms over a batch would learn from it, and the second run differ for that.
+    for (const auto& module : network->modules()) {
+      if (module->as<torch::nn::BatchNorm2d>()) module->eval();
+    }
+    const NetworkOutputs plain = network->forward(pictures), dropped = network->forward(pictures, kKey);
+    EXPECT_TRUE(torch::equal(dropped.pooled, plain.pooled));
+    const auto parameters = network->named_parameters();
+    const std::string classifier = small.classifier;
+    const torch::Tensor expected = torch::linear(keyed_dropout(plain.pooled, 0.5, kKey),
+                                                 parameters[classifier + ".weight"], parameters[classifier + ".bias"]);
+    EXPECT_TRUE(tensors_close(from_torch(dropped.logits), from_torch(expected)));
+    EXPECT_FALSE(tensors_close(from_torch(dropped.logits), from_torch(plain.logits)));
+    network->eval();
+    EXPECT_TRUE(torch::equal(network->forward(pictures).logits, plain.logits));
+  }
+}
+
+// DeiT's two tokens lose features of their own (timm's deit.py, forward_head()).
+TEST(Dropout, IsBeforeBothClassifiersOfADistilledNetwork) {
+  const NetworkConfig config = with_overrides(architecture("deit_tiny_distilled_patch16_224").network,
+                                              {.depths = std::vector{1}, .dims = std::vector{64}, .classes = 3});
+  const WeightStore weights = formula_weights(config, 1);
+  const auto network = make_network(config, {.dropout = 0.5});
+  torch::NoGradGuard no_grad;
+  auto parameters = network->named_parameters();
+  const torch::Tensor pictures = to_torch(formula_input("input", {1, 3, 224, 224}, 1));
+  std::vector<torch::Tensor> of_one;
+  for (const char* silenced : {"head", "head_dist"}) {
+    load_weights(*network, weights);
+    for (const char* tensor : {".weight", ".bias"}) parameters[silenced + std::string(tensor)].zero_();
+    of_one.push_back(network->forward(pictures, 5).logits);
+    EXPECT_FALSE(tensors_close(from_torch(of_one.back()), from_torch(network->forward(pictures).logits))) << silenced;
+  }
+  load_weights(*network, weights);
+  EXPECT_TRUE(tensors_close(from_torch(of_one[0] + of_one[1]), from_torch(network->forward(pictures, 5).logits)));
+}
+
 }  // namespace
 }  // namespace convnext

@@ -31,6 +31,7 @@ NetworkConfig of_any_size(NetworkConfig config) {
 Golden open_transformer(const std::string& kind) {
   Golden golden = open_golden("vision_transformers/" + kind + ".safetensors");
   golden.config = of_any_size(std::move(golden.config));
+  if (kind == "swin_of_32_pixels") set_input_size(std::get<SwinConfig>(golden.config), 32);
   return golden;
 }
 
@@ -40,6 +41,7 @@ const std::vector<std::string> kKinds = {
     "deit_distilled",
     "swin",
     "swin_padded",
+    "swin_of_32_pixels",
     "swin_window12",
     "deit_tiny_distilled_patch16_224",
     "swin_tiny_patch4_window7_224",
@@ -65,19 +67,11 @@ TEST_P(TransformerGolden, LogitsPooledAndEveryStageAreTimms) {
 INSTANTIATE_TEST_SUITE_P(Kinds, TransformerGolden, ::testing::ValuesIn(kKinds),
                          [](const auto& info) { return info.param; });
 
-// Weights by torchvision's names: a name that it does not have, or another order inside a tensor, gives other logits.
 TEST(TorchvisionGolden, NamesAndOrdersAreThoseOfItsNetworks) {
   for (const auto& [kind, layout] : {std::pair{"torchvision_vit", WeightLayout::kVisionTransformerTorchvision},
                                      std::pair{"torchvision_swin", WeightLayout::kSwinTorchvision}}) {
     const Golden golden = open_transformer(kind);
-    WeightStore weights;
-    for (TensorSpec spec : tensor_specs(golden.config)) {
-      const std::string own = spec.name;
-      const auto theirs = name_in(layout, own);
-      ASSERT_TRUE(theirs) << own;
-      spec.name = theirs->name;
-      weights.add(own, formula_tensor(spec, golden.seed));
-    }
+    const WeightStore weights = formula_weights_of(layout, golden);
     EXPECT_TRUE(agrees(outputs_of(golden.config, weights, pictures_of(golden)), golden)) << kind;
   }
 }
@@ -178,7 +172,7 @@ TEST_P(WrongVisionTransformer, WithOtherTokensBeforeThePatches) {
 }
 
 const std::vector<std::string> kVisionTransformers = {"vit", "vit_resized", "deit_distilled"};
-const std::vector<std::string> kSwins = {"swin", "swin_padded", "swin_window12"};
+const std::vector<std::string> kSwins = {"swin", "swin_padded", "swin_of_32_pixels", "swin_window12"};
 
 std::string kind_name(const ::testing::TestParamInfo<std::string>& info) { return info.param; }
 
@@ -234,7 +228,7 @@ class RegisteredTransformer : public ::testing::TestWithParam<RegistryEntry> {};
 TEST_P(RegisteredTransformer, HasTheShapesFiniteOutputAndAGradientInEveryParameter) {
   const NetworkConfig config = cut(GetParam());
   const WeightStore weights = formula_weights(config, 5);
-  const auto network = make_network(config, /*drop_path_rate=*/0.2);
+  const auto network = make_network(config, {.drop_path = 0.2});
   load_and_copy_back(*network, weights, config);
 
   // 64 pixels: a grid of 4x4 patches of 16, and maps of 16, 8, 4 and 2, which are longer than a window and shorter.
@@ -275,7 +269,7 @@ const NetworkConfig& small_swin() {
 // Equal pictures through a last block whose branches are each kept for half of them.
 TEST(TransformerDropPath, DropsTheTwoBranchesOfABlockIndependently) {
   for (const NetworkConfig& config : {small_vit(), small_swin()}) {
-    const auto network = make_network(config, /*drop_path_rate=*/0.5);
+    const auto network = make_network(config, {.drop_path = 0.5});
     load_weights(*network, formula_weights(config, 2));
     network->train();
     torch::NoGradGuard no_grad;

@@ -84,6 +84,7 @@ class Run : public ::testing::Test {
     settings_.cutmix = 1.0;
     settings_.clip_norm = 1.0;
     settings_.layer_decay = 0.8;
+    settings_.dropout = 0.2;
     settings_.weight_decay_end = 0.2;
     settings_.ema_warmup = true;
     settings_.augmentation.crop = TrainCrop::kRandomResized;
@@ -118,6 +119,41 @@ TEST_F(Run, LeavesAModelThatTheRuntimeReadsAndVerifies) {
   EXPECT_EQ(training["epochs_done"], 3);
   EXPECT_EQ(training["train_pictures"], 32);
   EXPECT_EQ(training["result"]["top1"], reports_.back().average->top1);
+}
+
+// Its last maps are smaller than the window of its name, and its first is not divided by it.
+TEST_F(Run, OfASwinOnSmallPicturesHasWindowsNoLargerThanItsMaps) {
+  settings_.model = "swin_tiny_patch4_window7_224";
+  settings_.overrides.depths = {2, 1, 1, 1};
+  settings_.overrides.dims = {32, 32, 32, 32};
+  train_into("run");
+  const Checkpoint checkpoint = read_checkpoint(folder_ / "run");
+  const auto& swin = std::get<SwinConfig>(checkpoint.card.network);
+  EXPECT_THAT(swin.windows, ::testing::ElementsAre(7, 4, 2, 1));
+  EXPECT_TRUE(swin.pads_windows);
+
+  // On still smaller pictures each table is the middle of what it was.
+  settings_.model.clear();
+  settings_.overrides = {};
+  settings_.init = folder_ / "run";
+  settings_.resolution = 8;
+  settings_.epochs = 1;
+  settings_.warmup_epochs = 0;
+  settings_.lr = 1e-12;
+  settings_.min_lr = 0;
+  settings_.weight_decay = 0;
+  settings_.ema_decay = 0;
+  train_into("smaller");
+  const Checkpoint smaller = read_checkpoint(folder_ / "smaller");
+  EXPECT_THAT(std::get<SwinConfig>(smaller.card.network).windows, ::testing::ElementsAre(4, 2, 1, 1));
+  const auto table = [](const Checkpoint& from, int stage, int side) {
+    const std::string name = fmt::format("layers.{}.blocks.0.attn.relative_position_bias_table", stage);
+    return torch::tensor(from.weights.floats(name)).view({side, side});
+  };
+  const auto differs = [](const torch::Tensor& a, const torch::Tensor& b) { return (a - b).abs().max().item<float>(); };
+  EXPECT_LT(differs(table(smaller, 0, 7), table(checkpoint, 0, 13).slice(0, 3, 10).slice(1, 3, 10)), 1e-9);
+  EXPECT_LT(differs(table(smaller, 1, 3), table(checkpoint, 1, 7).slice(0, 2, 5).slice(1, 2, 5)), 1e-9);
+  EXPECT_LT(differs(table(smaller, 3, 1), table(checkpoint, 3, 1)), 1e-9);
 }
 
 TEST_F(Run, IsTheSameWhenItIsRepeated) { EXPECT_EQ(train_into("first"), train_into("second")); }
@@ -189,6 +225,7 @@ TEST_F(Run, EndsElsewhereWithoutAnyPartOfTheMethod) {
       {"min-lr", [](TrainSettings& s) { s.min_lr = 1e-3; }},
       {"label-smoothing", [](TrainSettings& s) { s.label_smoothing = 0; }},
       {"drop-path", [](TrainSettings& s) { s.drop_path = 0.5; }},
+      {"dropout", [](TrainSettings& s) { s.dropout = 0; }},
       {"weight-init", [](TrainSettings& s) { s.weight_init = WeightInit::kFanIn; }},
       {"layer-scale-init", [](TrainSettings& s) { s.layer_scale_init = 0.5; }},
       {"head-init-scale", [](TrainSettings& s) { s.head_init_scale = 0.5; }},
@@ -325,6 +362,22 @@ TEST_F(Run, RefusesToResumeWithOtherSettings) {
   train_into("run", {.after_epoch = 1});
   settings_.lr = 5e-3;
   expect_error(ErrorCode::kMismatch, {"'lr'", "0.004", "0.005"}, [&] { train_into("run", {.resume = true}); });
+}
+
+TEST_F(Run, RefusesToResumeWithAnOptionThatWasOffOrThatWasOn) {
+  train_into("off", {.after_epoch = 1});
+  settings_.dropout = 0.25;
+  expect_error(ErrorCode::kMismatch, {"'dropout'", "was null", "0.25"}, [&] { train_into("off", {.resume = true}); });
+  train_into("on", {.after_epoch = 1});
+  settings_.dropout = 0;
+  expect_error(ErrorCode::kMismatch, {"'dropout'", "was 0.25", "null"}, [&] { train_into("on", {.resume = true}); });
+}
+
+TEST_F(Run, RefusesARateOfDropoutThatLeavesNothing) {
+  for (const double rate : {-0.1, 1.0}) {
+    settings_.dropout = rate;
+    expect_error(ErrorCode::kInvalidArgument, {"--dropout", "below 1"}, [&] { train_into("run"); });
+  }
 }
 
 TEST_F(Run, StopsWhenTheLossIsNotFiniteAndSaysWhereThatCameFrom) {

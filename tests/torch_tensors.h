@@ -8,10 +8,13 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/formula.h"
+#include "model/layout_names.h"
+#include "model/tensors.h"
 #include "nn/network.h"
 #include "tests/golden.h"
 #include "tests/tensor_compare.h"
@@ -54,6 +57,26 @@ inline NamedOutputs named(const NetworkOutputs& outputs) {
     result[fmt::format("stages.{}", i)] = from_torch(outputs.stages[i]);
   }
   return result;
+}
+
+// The weights of a golden that another library has made, from the formula by that library's names, which the golden
+// lists: a name that is taken for another, or another order inside a tensor, gives other logits than the library's.
+inline WeightStore formula_weights_of(WeightLayout layout, const Golden& golden) {
+  std::map<std::string, TensorSpec> specs;
+  for (const TensorSpec& spec : tensor_specs(golden.config)) specs[spec.name] = spec;
+  WeightStore weights;
+  const auto shapes = nlohmann::json::parse(golden.file.metadata().at("shapes"));
+  for (const auto& [theirs, shape] : shapes.items()) {
+    const std::optional<TensorName> own = own_name(layout, theirs);
+    if (!own) {
+      EXPECT_TRUE(is_known_extra(layout, theirs)) << theirs;
+      continue;
+    }
+    TensorSpec spec = specs.at(own->name);
+    spec.name = theirs;
+    weights.add(own->name, formula_tensor(spec, golden.seed));
+  }
+  return weights;
 }
 
 // Of a network in its mode of evaluation.

@@ -304,8 +304,11 @@ TEST(TransformerConfigs, ThatCannotExistAreRefused) {
   swin.heads = {3, 6, 12};
   refused(swin, {"heads", "3,6,12", "4 stages"});
   swin = {};
-  swin.window = 65;
-  refused(swin, {"window", "65"});
+  swin.windows = {7, 7, 65, 7};
+  refused(swin, {"windows", "65"});
+  swin = {};
+  swin.windows = {7, 7, 7};
+  refused(swin, {"windows", "4 stages"});
   swin = {};
   swin.depths = {};
   refused(swin, {"stages"});
@@ -338,6 +341,43 @@ TEST(InputSizes, ThatPatchesDoNotDivideAreRefusedWithThoseThatTheyDo) {
   set_input_size(config, 32, 96);
   EXPECT_EQ(config.grid_height, 2);
   EXPECT_EQ(config.grid_width, 6);
+}
+
+// timm 1.0.31: create_model("swin_tiny_patch4_window7_224", img_size=side), the windows of its blocks.
+TEST(InputSizes, OfASwinMakeItsWindowsNoLargerThanItsMaps) {
+  const auto built_for = [](const char* name, int side) {
+    SwinConfig config = std::get<SwinConfig>(architecture(name).network);
+    set_input_size(config, side);
+    return config;
+  };
+  const auto shown = [&](const char* name, int side) {
+    const SwinConfig config = built_for(name, side);
+    const auto size = input_size_of_windows(config);
+    return fmt::format("{}, {}, for {}", fmt::join(config.windows, " "), config.pads_windows ? "padded" : "divided",
+                       size ? std::to_string(*size) : "any");
+  };
+  const char* const tiny = "swin_tiny_patch4_window7_224";
+  EXPECT_EQ(shown(tiny, 32), "7 4 2 1, padded, for 32");
+  EXPECT_EQ(shown(tiny, 64), "7 7 4 2, padded, for 64");
+  EXPECT_EQ(shown(tiny, 56), "7 7 4 2, divided, for 64") << "which has the same windows";
+  EXPECT_EQ(shown(tiny, 16), "4 2 1 1, divided, for 16");
+  EXPECT_EQ(shown(tiny, 224), "7 7 7 7, divided, for any");
+  EXPECT_EQ(shown(tiny, 256), "7 7 7 7, padded, for any");
+  EXPECT_EQ(shown("swin_base_patch4_window12_384", 96), "12 12 6 3, divided, for 96");
+  EXPECT_EQ(built_for(tiny, 224), std::get<SwinConfig>(architecture(tiny).network));
+  EXPECT_NO_THROW(check_input_size(built_for(tiny, 64), 64, 64));
+  expect_error(ErrorCode::kInvalidArgument, {"30x30", "28 or 32"}, [&] { built_for(tiny, 30); });
+
+  // Windows that no size of pictures makes.
+  SwinConfig config;
+  config.windows = {7, 5, 7, 7};
+  EXPECT_FALSE(input_size_of_windows(config));
+
+  std::vector<std::int64_t> rows;
+  for (const TensorSpec& spec : tensor_specs(NetworkConfig(built_for(tiny, 64)))) {
+    if (spec.name.ends_with("blocks.0.attn.relative_position_bias_table")) rows.push_back(spec.shape[0]);
+  }
+  EXPECT_THAT(rows, ElementsAre(169, 169, 49, 9));
 }
 
 TEST(WindowGrid, IsTimmsForMapsThatAWindowDividesAndForOthers) {

@@ -154,9 +154,8 @@ void Detector::train(bool on) {
   backbone_->eval();
 }
 
-std::vector<torch::Tensor> Detector::pyramid(const torch::Tensor& pictures,
-                                             std::optional<std::uint64_t> drop_path_key) {
-  return pyramid_of(backbone_->forward(pictures, drop_path_key).stages);
+std::vector<torch::Tensor> Detector::pyramid(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) {
+  return pyramid_of(backbone_->forward(pictures, drop_key).stages);
 }
 
 std::vector<torch::Tensor> Detector::pyramid_of(std::vector<torch::Tensor> stages) {

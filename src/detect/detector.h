@@ -55,9 +55,9 @@ class Detector : public torch::nn::Module {
   // Batch norms of a backbone keep their statistics in training too, as mmdetection trains ResNets.
   void train(bool on = true) override;
 
-  // The five maps, strides 4 to 64. `drop_path_key` as Network::forward().
+  // The five maps, strides 4 to 64. `drop_key` as Network::forward().
   std::vector<torch::Tensor> pyramid(const torch::Tensor& pictures,
-                                     std::optional<std::uint64_t> drop_path_key = std::nullopt);
+                                     std::optional<std::uint64_t> drop_key = std::nullopt);
 
   // `objects` has one a picture; a picture may have none. Branches of the backbone are dropped as `key` says too.
   // Throws Error (kInvalidArgument) for sizes, boxes, classes and masks that contradict each other.

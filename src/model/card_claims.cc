@@ -288,8 +288,8 @@ void check_pool(const Object& object, const NetworkConfig& network) {
 
 // Throws Error (kUnsupported) for an argument by which timm would build another network than the registered one, or
 // none: only its EfficientNets take the eps of their norms, and only transformers a size. Throws Error (kMismatch) for
-// another window than that of the tensors.
-void refuse_other_arguments(const Object& arguments, const NetworkConfig& network) {
+// other windows than those of the tensors; `side`: of the pictures that the network is built for, where it is known.
+void refuse_other_arguments(const Object& arguments, const NetworkConfig& network, std::optional<int> side) {
   const auto* swin = std::get_if<SwinConfig>(&network);
   const auto is_known = [&](std::string_view key) {
     if (key == "num_classes" || key == "in_chans" || key == "global_pool") return true;
@@ -304,7 +304,11 @@ void refuse_other_arguments(const Object& arguments, const NetworkConfig& networ
                                                      arguments.where(key.c_str()), name_of(family_of(network))));
   }
   if (const auto said = arguments.integers("window_size"); said && swin) {
-    check_same(arguments, "window_size", *said, std::vector<int>(said->size(), swin->window));
+    SwinConfig built = *swin;
+    const bool is_one = !said->empty() && std::ranges::count(*said, said->front()) == std::ssize(*said);
+    built.windows = is_one ? std::vector<int>(swin->windows.size(), said->front()) : *said;
+    if (side) set_input_size(built, *side);
+    check_same(arguments, "window_size", built.windows, swin->windows);
   }
 }
 
@@ -334,7 +338,10 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
   const auto* convnext = std::get_if<ConvNextConfig>(&network);
   const auto* registered = entry ? std::get_if<ConvNextConfig>(&entry->network) : nullptr;
   ConvNextConfig expected = registered ? *registered : ConvNextConfig{};
+  // Before 2023 all lay in one object.
+  const Object pretrained = config.object("pretrained_cfg").value_or(config);
   const auto arguments = config.object("model_args");
+  const auto fixed_side = timm_fixes_input_size(network) ? timm_fixed_side(arguments, pretrained) : std::nullopt;
   if (arguments) {
     check_classes(*arguments, classes);
     check_pool(*arguments, network);
@@ -347,12 +354,10 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
       read_arguments(*arguments, *convnext, expected);
       claims.describes_tensors = arguments->has("depths") && arguments->has("dims");
     } else {
-      refuse_other_arguments(*arguments, network);
+      refuse_other_arguments(*arguments, network, fixed_side);
     }
   }
   if (convnext && registered) claims.network = expected;
-  // Before 2023 all lay in one object.
-  const Object pretrained = config.object("pretrained_cfg").value_or(config);
   // timm takes the outer one before that of 'pretrained_cfg'.
   check_classes(config.has("num_classes") ? config : pretrained, classes);
   check_pool(pretrained, network);
@@ -360,11 +365,10 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
   if (const auto size = pretrained.integers("input_size")) {
     claims.resolution = square_side(pretrained, "input_size", *size);
   }
-  if (timm_fixes_input_size(network)) {
-    const std::optional<int> side = timm_fixed_side(arguments, pretrained);
-    if (side) claims.resolution = side;
-    if (const auto* swin = std::get_if<SwinConfig>(&network); swin && side) {
-      claims.pads_windows = !windows_divide(*swin, *side, *side);
+  if (fixed_side) {
+    claims.resolution = fixed_side;
+    if (const auto* swin = std::get_if<SwinConfig>(&network)) {
+      claims.pads_windows = !windows_divide(*swin, *fixed_side, *fixed_side);
     }
   }
   claims.mean = pretrained.colours("mean");

@@ -28,6 +28,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::string_view kSmallWindows = "the windows that are smaller than the others";
+
 // Whether it is what hubs call every file of weights, or a shard of one: model-00001-of-00002.safetensors.
 bool is_generic(std::string_view file) {
   constexpr std::string_view kStems[] = {"model", "pytorch_model", "open_clip_model", "open_clip_pytorch_model"};
@@ -136,7 +138,7 @@ double distance(const NetworkConfig& network, const NetworkConfig& registered) {
   const auto unlike = [&network](const NetworkConfig& other) {
     return static_cast<double>(network_differences(network, other).size());
   };
-  return unlike(fitted(registered, network)) + 0.01 * unlike(registered);
+  return unlike(fitted(registered, network)) + 0.01 * unlike(as_named(registered, network));
 }
 
 const RegistryEntry& nearest_entry(const NetworkConfig& network, bool is_dinov3) {
@@ -331,7 +333,7 @@ class CardBuilder {
   // What tensors do not tell is as registered.
   void set_other_family(const RegistryEntry& entry) {
     NetworkConfig network = is_only_nearest_ ? network_ : fitted(entry.network, network_);
-    constexpr std::string_view kTold[] = {"classes", "input_channels", "grid_height", "grid_width", "window"};
+    constexpr std::string_view kTold[] = {"classes", "input_channels", "grid_height", "grid_width", "windows"};
     for (const NetworkField& field : network_fields(network)) {
       found_.origins[field.name] = std::ranges::find(kTold, field.name) != std::end(kTold) ? "the tensors' shapes"
                                    : is_only_nearest_                                      ? "assumed"
@@ -348,6 +350,10 @@ class CardBuilder {
       take_if_said("norm_eps", &CardClaims::norm_eps, efficientnet->norm_eps);
     }
     if (auto* swin = std::get_if<SwinConfig>(&network)) {
+      if (const auto side = input_size_of_windows(*swin)) {
+        set_input_size(*swin, *side);
+        found_.origins["pads_windows"] = kSmallWindows;
+      }
       take_if_said("pads_windows", &CardClaims::pads_windows, swin->pads_windows);
     }
     validate(network);
@@ -406,6 +412,12 @@ class CardBuilder {
     if (vit && vit->grid_height == vit->grid_width && vit->grid_width * vit->patch_size != fallback.resolution) {
       fallback.resolution = vit->grid_width * vit->patch_size;
       resolution_origin = "the grid of the position embeddings";
+    }
+    // So were those of windows that are smaller for it. Of the sizes that these can be for, the largest.
+    const auto* swin = std::get_if<SwinConfig>(&found_.card.network);
+    if (const auto side = swin ? input_size_of_windows(*swin) : std::nullopt) {
+      fallback.resolution = static_cast<int>(*side);
+      resolution_origin = kSmallWindows;
     }
     Preprocessing& p = found_.card.preprocessing;
     silent_.clear();

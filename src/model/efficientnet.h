@@ -20,8 +20,8 @@ enum class EfficientNetBlock {
 // "convolution", "fused_inverted", "depthwise_separable", "inverted".
 std::string_view name_of(EfficientNetBlock block);
 
-// conv 3x3 stride 2 -> batch norm -> SiLU, the stages, conv 1x1 -> batch norm -> SiLU -> pool -> classifier. The
-// dropout that timm and the authors put before the classifier is not part of it.
+// conv 3x3 stride 2 -> batch norm -> SiLU, the stages, conv 1x1 -> batch norm -> SiLU -> pool -> classifier. Dropout
+// before the classifier is a choice of the training (`train --dropout`).
 struct EfficientNetConfig {
   // A value a stage each; these are EfficientNet-B0's.
   std::vector<EfficientNetBlock> blocks = {EfficientNetBlock::kDepthwiseSeparable,

@@ -173,13 +173,17 @@ WeightLayout layout_of(WrittenLayout layout, const Card& card) {
   return own.value();
 }
 
-// The registered network with what timm's config.json can change of it.
-NetworkConfig as_timm_builds(const NetworkConfig& registered, const NetworkConfig& wanted) {
+// The registered network with what timm's config.json can change of it, for pictures of that resolution.
+NetworkConfig as_timm_builds(const NetworkConfig& registered, const NetworkConfig& wanted, int resolution) {
   NetworkConfig network = fitted(registered, wanted);
   if (auto* efficientnet = std::get_if<EfficientNetConfig>(&network)) {
     efficientnet->norm_eps = std::get<EfficientNetConfig>(wanted).norm_eps;
   }
-  if (auto* swin = std::get_if<SwinConfig>(&network)) swin->pads_windows = std::get<SwinConfig>(wanted).pads_windows;
+  if (auto* swin = std::get_if<SwinConfig>(&network)) {
+    swin->windows.assign(swin->windows.size(), swin->largest_window());
+    set_input_size(*swin, resolution);
+    swin->pads_windows = std::get<SwinConfig>(wanted).pads_windows;
+  }
   return network;
 }
 
@@ -197,8 +201,8 @@ void require_expressible_other_family(const Card& card, WrittenLayout layout) {
     refuse(fmt::format("it is written for ConvNeXt, and this is a {}", name_of(family)));
   }
   const bool is_timm = layout == WrittenLayout::kTimm;
-  const NetworkConfig theirs =
-      is_timm ? as_timm_builds(entry.network, card.network) : fitted(entry.network, card.network);
+  const NetworkConfig theirs = is_timm ? as_timm_builds(entry.network, card.network, card.preprocessing.resolution)
+                                       : fitted(entry.network, card.network);
   if (entry.family == Family::kRoadmap || theirs != card.network) {
     refuse("its libraries have no such network");
   }

@@ -47,17 +47,20 @@ RecognizedWeights recognize(const TensorViews& file, const TensorViews& scales =
 // Of a ConvNeXt: depths, widths, kernels, stem, head, classes, input channels. What they cannot tell (epsilons,
 // activation, which norm without bias) is that of the registered network with the same tensors, else the ordinary. A
 // few tensors that are missing or have another shape do not mislead it. Of another family: the registered network that
-// fits best, with the file's class count, input channels, grid of position embeddings and window. Of several that fit
-// alike one with published weights, torchvision's own where the names are torchvision's, the one whose name says the
-// grid and the window, the first.
+// fits best, with the file's class count, input channels, grid of position embeddings and windows. Of several that
+// fit alike one with published weights, torchvision's own where the names are torchvision's, the one whose name says
+// the grid and the largest window, the first.
 //
 // Notes for people go to `notes`. Throws Error (kMismatch) when there can be no such network, or no block of one is
 // among the weights.
 NetworkConfig infer_network(const RecognizedWeights& weights, std::string_view source, std::vector<std::string>& notes);
 
 // `registered` with what files of one network may differ in, as `found` has it: class count, input channels, the grid
-// of position embeddings, the window of a Swin. `registered` itself where the families are not the same.
+// of position embeddings, the windows of a Swin. `registered` itself where the families are not the same.
 NetworkConfig fitted(NetworkConfig registered, const NetworkConfig& found);
+// The same, but only what its name leaves open: the class count, input channels, and the windows of a Swin of which the
+// largest, which is the name's, is the same.
+NetworkConfig as_named(NetworkConfig registered, const NetworkConfig& found);
 
 // Whether networks are alike in all that tensors tell, but for what fitted() copies and, of a ConvNeXt, whether linears
 // are kept as convolutions.

@@ -218,8 +218,11 @@ NetworkConfig as_in_file(const NetworkConfig& registered, const RecognizedWeight
           if (side > 0) config.grid_height = config.grid_width = side;
         }
         if constexpr (std::is_same_v<Config, SwinConfig>) {
-          const int side = side_of(size_in(weights, "layers.0.blocks.0.attn.relative_position_bias_table", 0));
-          if (side % 2 == 1) config.window = (side + 1) / 2;
+          for (std::size_t i = 0; i < config.windows.size(); ++i) {
+            const std::string table = fmt::format("layers.{}.blocks.0.attn.relative_position_bias_table", i);
+            const int side = side_of(size_in(weights, table, 0));
+            if (side % 2 == 1) config.windows[i] = (side + 1) / 2;
+          }
         }
       },
       network);
@@ -252,10 +255,7 @@ NetworkConfig infer_registered(const RecognizedWeights& weights) {
     if (entry.family == Family::kRoadmap && fit.misfits > 0) continue;
     fit.is_unpublished = entry.published_weights.empty();
     fit.is_of_another_library = is_torchvision != entry.published_weights.starts_with("tv");
-    NetworkConfig as_named = entry.network;
-    set_class_count(as_named, class_count(fit.network));
-    std::visit([&fit](auto& config) { config.input_channels = input_channels(fit.network); }, as_named);
-    fit.is_not_as_named = as_named != fit.network;
+    fit.is_not_as_named = as_named(entry.network, fit.network) != fit.network;
     if (!best || fit.order() < best->order()) best = std::move(fit);
   }
   return best.value().network;
@@ -283,9 +283,18 @@ NetworkConfig fitted(NetworkConfig registered, const NetworkConfig& found) {
           config.grid_height = other->grid_height;
           config.grid_width = other->grid_width;
         }
-        if constexpr (std::is_same_v<Config, SwinConfig>) config.window = other->window;
+        if constexpr (std::is_same_v<Config, SwinConfig>) config.windows = other->windows;
       },
       registered);
+  return registered;
+}
+
+NetworkConfig as_named(NetworkConfig registered, const NetworkConfig& found) {
+  set_class_count(registered, class_count(found));
+  std::visit([&found](auto& config) { config.input_channels = input_channels(found); }, registered);
+  auto* swin = std::get_if<SwinConfig>(&registered);
+  const auto* other = std::get_if<SwinConfig>(&found);
+  if (swin && other && swin->largest_window() == other->largest_window()) swin->windows = other->windows;
   return registered;
 }
 

@@ -11,8 +11,7 @@ struct NetworkOverrides;
 //
 // A block is 1x1 -> 3x3 in groups -> squeeze and excitation -> 1x1, all of the stage's width, each convolution with a
 // batch norm (eps 1e-5) and all but the last with a ReLU; the sum with the shortcut goes through a ReLU. Where width or
-// stride change the shortcut is a 1x1 convolution with a batch norm. timm's dropout before the classifier is not part
-// of it.
+// stride change the shortcut is a 1x1 convolution with a batch norm.
 struct RegNetConfig {
   std::vector<int> depths = {2, 6, 12, 2};        // blocks a stage
   std::vector<int> dims = {128, 192, 512, 1088};  // channels a stage

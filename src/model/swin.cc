@@ -51,10 +51,10 @@ class SwinLayers : private LayerList {
 
   void blocks() {
     part_.place = LayerPlace::kBlock;
-    const int offsets = 2 * config_.window - 1;
+    const int window = config_.windows[index()], offsets = 2 * window - 1;
     for (part_.block = 0; part_.block < config_.depths[index()]; ++part_.block) {
       add_transformer_block(layers_, part_, fmt::format("layers.{}.blocks.{}.", part_.stage, part_.block),
-                            config_.dims[index()], config_.window, {offsets * offsets, config_.heads[index()]});
+                            config_.dims[index()], window, {offsets * offsets, config_.heads[index()]});
     }
     part_.block = -1;
   }
@@ -89,7 +89,7 @@ SwinConfig sized(int width, int blocks_of_third, int window) {
   config.dims = {width, 2 * width, 4 * width, 8 * width};
   config.heads.clear();
   for (const int dim : config.dims) config.heads.push_back(heads_of(dim, 32));
-  config.window = window;
+  config.windows.assign(config.dims.size(), window);
   return config;
 }
 
@@ -108,7 +108,7 @@ void validate(const SwinConfig& config) {
   check_list("dims", config.dims, stages, 1, 16384);
   check_list("heads", config.heads, stages, 1, 128);
   for (std::size_t i = 0; i < stages; ++i) check_heads(config.dims[i], config.heads[i]);
-  check_range("window", config.window, 1, 32);
+  check_list("windows", config.windows, stages, 1, 32);
   check_range("patch_size", config.patch_size, 1, 64);
   check_ends(config.input_channels, config.classes);
   check_norm_eps("norm_eps", config.norm_eps);
@@ -120,7 +120,12 @@ void apply(const NetworkOverrides& overrides, SwinConfig& config) {
                 "kernel_sizes do not go with Swin: it has no convolutions but that of the patches, whose size is "
                 "patch_size");
   }
-  if (overrides.depths) config.depths = *overrides.depths;
+  if (overrides.depths) {
+    config.depths = *overrides.depths;
+    if (config.depths.size() != config.windows.size()) {
+      config.windows.assign(config.depths.size(), config.windows.front());
+    }
+  }
   if (overrides.dims) {
     const int width = config.dims.front() / config.heads.front();
     config.dims = *overrides.dims;
@@ -134,37 +139,65 @@ void apply(const NetworkOverrides& overrides, SwinConfig& config) {
 
 namespace {
 
-// The side of the first map on the way from an input of that side which windows neither hold nor divide; 0: there is
-// none.
-std::int64_t undivided_side(const SwinConfig& config, std::int64_t side) {
+// Side of a map, and of the windows on it.
+struct MapAndWindow {
+  std::int64_t map = 0;
+  int window = 0;
+};
+
+// The first map on the way from an input of that side which windows neither hold nor divide, if there is one.
+std::optional<MapAndWindow> undivided_map(const SwinConfig& config, std::int64_t side) {
   std::int64_t map = side / config.patch_size;
-  for (int stage = 0; stage < config.stages(); ++stage, map = (map + 1) / 2) {
-    if (map > config.window && map % config.window != 0) return map;
+  for (const int window : config.windows) {
+    if (map > window && map % window != 0) return MapAndWindow{map, window};
+    map = (map + 1) / 2;
   }
-  return 0;
+  return std::nullopt;
 }
 
 }  // namespace
 
 bool windows_divide(const SwinConfig& config, std::int64_t height, std::int64_t width) {
-  return undivided_side(config, height) == 0 && undivided_side(config, width) == 0;
+  return !undivided_map(config, height) && !undivided_map(config, width);
 }
 
 void check_input_size(const SwinConfig& config, std::int64_t height, std::int64_t width) {
   check_patches(config.patch_size, height, width);
   if (config.pads_windows) return;
   for (const auto& [name, side] : {std::pair{"height", height}, std::pair{"width", width}}) {
-    const std::int64_t map = undivided_side(config, side);
-    if (map == 0) continue;
-    // Windows of whole maps of the last stage fit everywhere: there is one above, and one below or a single patch.
+    const auto undivided = undivided_map(config, side);
+    if (!undivided) continue;
+    // Whole windows of every stage fit somewhere above, and below at least a single patch does.
     std::int64_t below = side, above = side;
-    while (below > config.patch_size && undivided_side(config, below) != 0) below -= config.patch_size;
-    while (undivided_side(config, above) != 0) above += config.patch_size;
+    while (below > config.patch_size && undivided_map(config, below)) below -= config.patch_size;
+    while (undivided_map(config, above)) above += config.patch_size;
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("an input of {}x{} leaves a map of {} a side, which windows of {}x{} do not divide: its {} "
                             "can be {} or {}",
-                            height, width, map, config.window, config.window, name, below, above));
+                            height, width, undivided->map, undivided->window, undivided->window, name, below, above));
   }
+}
+
+void set_input_size(SwinConfig& config, std::int64_t side) {
+  check_patches(config.patch_size, side, side);
+  std::int64_t map = side / config.patch_size;
+  for (int& window : config.windows) {
+    window = static_cast<int>(std::min<std::int64_t>(window, map));
+    map = (map + 1) / 2;
+  }
+  config.pads_windows = !windows_divide(config, side, side);
+}
+
+std::optional<std::int64_t> input_size_of_windows(const SwinConfig& config) {
+  const int largest = config.largest_window();
+  const auto small = std::ranges::find_if(config.windows, [largest](int window) { return window < largest; });
+  if (small == config.windows.end()) return std::nullopt;
+  // That window is its whole map, which is half as large as the one before it, or that and half a token.
+  const std::int64_t side = (std::int64_t{*small} << (small - config.windows.begin())) * config.patch_size;
+  SwinConfig built = config;
+  built.windows.assign(config.windows.size(), largest);
+  set_input_size(built, side);
+  return built.windows == config.windows ? std::optional(side) : std::nullopt;
 }
 
 std::vector<LayerSpec> layer_specs(const SwinConfig& config) { return SwinLayers(config).all(); }

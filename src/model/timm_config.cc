@@ -68,7 +68,8 @@ Json model_arguments(const NetworkConfig& network, const NetworkConfig& register
     if (efficientnet->norm_eps != usual) arguments["bn_eps"] = efficientnet->norm_eps;
   }
   if (const auto* swin = std::get_if<SwinConfig>(&network)) {
-    if (swin->window != std::get<SwinConfig>(registered).window) arguments["window_size"] = swin->window;
+    const int window = swin->largest_window();
+    if (window != std::get<SwinConfig>(registered).largest_window()) arguments["window_size"] = window;
   }
   return arguments;
 }

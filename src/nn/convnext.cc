@@ -106,8 +106,8 @@ torch::Tensor Block::forward(const torch::Tensor& x, const torch::Tensor& keep) 
   return keep.defined() ? torch::addcmul(x, branch, keep) : x + branch;
 }
 
-ConvNextNetwork::ConvNextNetwork(const ConvNextConfig& config, double drop_path_rate, NetworkEnd end)
-    : config_(config), drop_path_rate_(drop_path_rate) {
+ConvNextNetwork::ConvNextNetwork(const ConvNextConfig& config, DropRates rates, NetworkEnd end)
+    : config_(config), rates_(rates) {
   add_stem();
   const auto stages = register_module("stages", std::make_shared<Group>());
   for (int i = 0; i < config_.stages(); ++i) add_stage(i, *stages);
@@ -181,15 +181,15 @@ torch::Tensor ConvNextNetwork::pooled(const torch::Tensor& x) {
   return pre_logits_ ? torch::gelu(pre_logits_->forward(features)) : features;
 }
 
-std::shared_ptr<Network> make_network(const ConvNextConfig& config, double drop_path_rate) {
-  return std::make_shared<ConvNextNetwork>(config, drop_path_rate);
+std::shared_ptr<Network> make_network(const ConvNextConfig& config, DropRates rates) {
+  return std::make_shared<ConvNextNetwork>(config, rates);
 }
 
 std::shared_ptr<Network> make_backbone(const ConvNextConfig& config, double drop_path_rate) {
-  return std::make_shared<ConvNextNetwork>(config, drop_path_rate, NetworkEnd::kStages);
+  return std::make_shared<ConvNextNetwork>(config, DropRates{.drop_path = drop_path_rate}, NetworkEnd::kStages);
 }
 
-NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) {
+NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) {
   NetworkOutputs outputs;
   int blocks = 0;
   for (const Stage& stage : stages_) blocks += static_cast<int>(stage.blocks.size());
@@ -198,9 +198,9 @@ NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::opti
   for (Stage& stage : stages_) {
     if (stage.downsample_norm) x = stage.downsample->forward(norm_of_map(*stage.downsample_norm, x));
     for (const std::shared_ptr<Block>& block : stage.blocks) {
-      const double rate = drop_path_rate_of_block(drop_path_rate_, number, blocks);
+      const double rate = drop_path_rate_of_block(rates_.drop_path, number, blocks);
       torch::Tensor keep;
-      if (drop_path_key && rate > 0) keep = drop_path_mask(*drop_path_key, number, rate, x.size(0), x.options());
+      if (drop_key && rate > 0) keep = drop_path_mask(*drop_key, number, rate, x.size(0), x.options());
       x = block->forward(x, keep);
       ++number;
     }
@@ -208,7 +208,8 @@ NetworkOutputs ConvNextNetwork::forward(const torch::Tensor& pictures, std::opti
   }
   if (!head_norm_) return outputs;
   outputs.pooled = pooled(x);
-  outputs.logits = classifier_ ? classifier_->forward(outputs.pooled) : outputs.pooled;
+  outputs.logits =
+      classifier_ ? classifier_->forward(keyed_dropout(outputs.pooled, rates_.dropout, drop_key)) : outputs.pooled;
   return outputs;
 }
 

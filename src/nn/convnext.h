@@ -66,8 +66,8 @@ class Block : public torch::nn::Module {
 
 class ConvNextNetwork : public Network {
  public:
-  ConvNextNetwork(const ConvNextConfig& config, double drop_path_rate, NetworkEnd end = NetworkEnd::kHead);
-  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) override;
+  ConvNextNetwork(const ConvNextConfig& config, DropRates rates, NetworkEnd end = NetworkEnd::kHead);
+  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) override;
 
  private:
   struct Stage {
@@ -82,7 +82,7 @@ class ConvNextNetwork : public Network {
   torch::Tensor pooled(const torch::Tensor& x);
 
   ConvNextConfig config_;
-  double drop_path_rate_;
+  DropRates rates_;
   std::vector<torch::nn::Conv2d> stem_convolutions_;
   std::shared_ptr<ChannelNorm> stem_norm_;
   std::vector<Stage> stages_;

@@ -148,7 +148,7 @@ void LayerNetwork::compute(Layer& layer, Maps& maps) const {
   }
 }
 
-NetworkOutputs LayerNetwork::forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) {
+NetworkOutputs LayerNetwork::forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) {
   NetworkOutputs outputs;
   Maps maps{.main = pictures, .shortcut = {}, .squeezed = {}, .keep = {}};
   const LayerSpec* last = nullptr;
@@ -157,13 +157,16 @@ NetworkOutputs LayerNetwork::forward(const torch::Tensor& pictures, std::optiona
     const LayerSpec& spec = layer.spec;
     if (spec.place == LayerPlace::kBlock && (!last || last->stage != spec.stage || last->block != spec.block)) {
       maps.shortcut = maps.main;
-      maps.keep = drop_path_key ? drop_path(*drop_path_key, blocks, maps.main) : torch::Tensor();
+      maps.keep = drop_key ? drop_path(*drop_key, blocks, maps.main) : torch::Tensor();
       ++blocks;
     }
     const bool ends_stage =
         last && last->place == LayerPlace::kBlock && (spec.place == LayerPlace::kHead || spec.stage != last->stage);
     if (ends_stage) outputs.stages.push_back(maps.main);
-    if (spec.kind == LayerKind::kLinear) outputs.pooled = maps.main;
+    if (spec.kind == LayerKind::kLinear) {
+      outputs.pooled = maps.main;
+      maps.main = keyed_dropout(maps.main, options_.dropout, drop_key);
+    }
     compute(layer, maps);
     last = &spec;
   }

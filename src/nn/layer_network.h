@@ -19,6 +19,7 @@ struct LayerNetworkOptions {
   torch::Tensor (*activation)(const torch::Tensor&) = torch::relu;
   // Of every block, counted through the stages: how often its branch is left out. Only blocks that add a shortcut can.
   std::vector<double> drop_path_rates{};
+  double dropout = 0.0;  // how often the classifier misses a feature
 };
 
 // drop_path_rate_of_block() of every block of stages of those depths.
@@ -30,7 +31,7 @@ class LayerNetwork : public Network {
   // shortcuts with and without layers of their own, and a head that pools and ends in at most one linear, or none. An
   // activation called "*.gate" is a sigmoid.
   LayerNetwork(std::vector<LayerSpec> layers, LayerNetworkOptions options);
-  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) override;
+  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) override;
 
  private:
   struct Layer {

@@ -25,10 +25,15 @@ std::vector<std::pair<std::string, torch::Tensor>> stored_tensors(const torch::n
   return tensors;
 }
 
+// What multiplies a value that is dropped with that rate: 0, or what makes up for those that are.
+float kept(std::uint64_t hash, double rate) {
+  return unit_float(hash) >= rate ? static_cast<float>(1.0 / (1.0 - rate)) : 0.0f;
+}
+
 }  // namespace
 
-std::shared_ptr<Network> make_network(const NetworkConfig& config, double drop_path_rate) {
-  return std::visit([drop_path_rate](const auto& network) { return make_network(network, drop_path_rate); }, config);
+std::shared_ptr<Network> make_network(const NetworkConfig& config, DropRates rates) {
+  return std::visit([rates](const auto& network) { return make_network(network, rates); }, config);
 }
 
 std::shared_ptr<Network> make_backbone(const NetworkConfig& config, double drop_path_rate) {
@@ -48,10 +53,24 @@ torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int
   torch::Tensor mask = torch::empty({n, 1, 1, 1}, torch::kFloat32);
   const std::uint64_t block_key = mix(key + static_cast<std::uint64_t>(block));
   for (std::int64_t b = 0; b < n; ++b) {
-    const bool keep = unit_float(mix(block_key + static_cast<std::uint64_t>(b))) >= rate;
-    mask.data_ptr<float>()[b] = keep ? static_cast<float>(1.0 / (1.0 - rate)) : 0.0f;
+    mask.data_ptr<float>()[b] = kept(mix(block_key + static_cast<std::uint64_t>(b)), rate);
   }
   return mask.to(options);
+}
+
+torch::Tensor keyed_dropout(const torch::Tensor& features, double rate, std::optional<std::uint64_t> key) {
+  if (!key || rate <= 0) return features;
+  constexpr std::uint64_t kDropout = hash_name("dropout");
+  const std::int64_t n = features.size(0), values = features.numel() / n;
+  torch::Tensor mask = torch::empty(features.sizes(), torch::kFloat32);
+  float* factor = mask.data_ptr<float>();
+  for (std::int64_t b = 0; b < n; ++b) {
+    const std::uint64_t picture_key = mix(mix(*key ^ kDropout) + static_cast<std::uint64_t>(b));
+    for (std::int64_t i = 0; i < values; ++i) {
+      *factor++ = kept(mix(picture_key + static_cast<std::uint64_t>(i)), rate);
+    }
+  }
+  return features * mask.to(features.options());
 }
 
 void load_weights(torch::nn::Module& network, const WeightStore& weights) {

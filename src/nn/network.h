@@ -31,23 +31,29 @@ enum class NetworkEnd {
   kStages,  // a backbone's, which has no head
 };
 
-class Network : public torch::nn::Module {
- public:
-  // `drop_path_key`: draws which branches are dropped, the same for the same key; none: nothing is dropped, whatever
-  // the mode of the module.
-  virtual NetworkOutputs forward(const torch::Tensor& pictures,
-                                 std::optional<std::uint64_t> drop_path_key = std::nullopt) = 0;
+// How often a network that learns leaves out parts of itself.
+struct DropRates {
+  double drop_path = 0.0;  // the branch of the last block, for a picture; blocks before it in proportion
+  double dropout = 0.0;    // a feature that the classifier reads
 };
 
-std::shared_ptr<Network> make_network(const NetworkConfig& config, double drop_path_rate = 0.0);
+class Network : public torch::nn::Module {
+ public:
+  // `drop_key`: draws which branches and features are dropped, the same for the same key; none: nothing is dropped,
+  // whatever the mode of the module.
+  virtual NetworkOutputs forward(const torch::Tensor& pictures,
+                                 std::optional<std::uint64_t> drop_key = std::nullopt) = 0;
+};
+
+std::shared_ptr<Network> make_network(const NetworkConfig& config, DropRates rates = {});
 
 // Of one family each.
-std::shared_ptr<Network> make_network(const ConvNextConfig& config, double drop_path_rate);
-std::shared_ptr<Network> make_network(const ResNetConfig& config, double drop_path_rate);
-std::shared_ptr<Network> make_network(const RegNetConfig& config, double drop_path_rate);
-std::shared_ptr<Network> make_network(const EfficientNetConfig& config, double drop_path_rate);
-std::shared_ptr<Network> make_network(const VisionTransformerConfig& config, double drop_path_rate);
-std::shared_ptr<Network> make_network(const SwinConfig& config, double drop_path_rate);
+std::shared_ptr<Network> make_network(const ConvNextConfig& config, DropRates rates);
+std::shared_ptr<Network> make_network(const ResNetConfig& config, DropRates rates);
+std::shared_ptr<Network> make_network(const RegNetConfig& config, DropRates rates);
+std::shared_ptr<Network> make_network(const EfficientNetConfig& config, DropRates rates);
+std::shared_ptr<Network> make_network(const VisionTransformerConfig& config, DropRates rates);
+std::shared_ptr<Network> make_network(const SwinConfig& config, DropRates rates);
 
 // Without a head: no parameters of one, and no outputs but the stages. For detectors. Throws Error (kUnsupported) for
 // families other than ConvNeXt, ResNet and Swin.
@@ -62,6 +68,10 @@ double drop_path_rate_of_block(double rate, int block, int blocks);
 // unit_float(mix(mix(key + block) + b)) >= rate.
 torch::Tensor drop_path_mask(std::uint64_t key, int block, double rate, std::int64_t n,
                              const torch::TensorOptions& options);
+// Dropout (Srivastava et al. 2014): each value of `features` (n, ...) is 0 with probability `rate` and otherwise
+// divided by 1 - rate, so that its expectation stays. Value i of picture b is kept when
+// unit_float(mix(mix(mix(key ^ hash_name("dropout")) + b) + i)) >= rate. Without a key they are left as they are.
+torch::Tensor keyed_dropout(const torch::Tensor& features, double rate, std::optional<std::uint64_t> key);
 
 // Copies weights into a network's parameters and running statistics. Throws Error (kMismatch) at the first that is
 // missing or has another shape.

@@ -2,9 +2,10 @@
 
 namespace convnext {
 
-std::shared_ptr<Network> make_network(const RegNetConfig& config, double drop_path_rate) {
+std::shared_ptr<Network> make_network(const RegNetConfig& config, DropRates rates) {
   LayerNetworkOptions options;
-  options.drop_path_rates = drop_path_rates(config.depths, drop_path_rate);
+  options.drop_path_rates = drop_path_rates(config.depths, rates.drop_path);
+  options.dropout = rates.dropout;
   return std::make_shared<LayerNetwork>(layer_specs(config), std::move(options));
 }
 

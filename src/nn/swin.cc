@@ -143,8 +143,8 @@ class PatchMerging : public torch::nn::Module {
 
 class SwinNetwork : public Network {
  public:
-  SwinNetwork(const SwinConfig& config, double drop_path_rate, NetworkEnd end = NetworkEnd::kHead)
-      : config_(config), drop_path_rate_(drop_path_rate) {
+  SwinNetwork(const SwinConfig& config, DropRates rates, NetworkEnd end = NetworkEnd::kHead)
+      : config_(config), rates_(rates) {
     patches_ =
         register_module("patch_embed", std::make_shared<PatchEmbedding>(config.input_channels, config.dims.front(),
                                                                         config.patch_size, config.norm_eps));
@@ -159,7 +159,7 @@ class SwinNetwork : public Network {
     classifier_ = head->register_module("fc", torch::nn::Linear(config.dims.back(), config.classes));
   }
 
-  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) override {
+  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) override {
     check_input_size(config_, pictures.size(2), pictures.size(3));
     int blocks = 0, number = 0;
     for (const Stage& stage : stages_) blocks += static_cast<int>(stage.blocks.size());
@@ -167,11 +167,11 @@ class SwinNetwork : public Network {
     torch::Tensor x = patches_->forward(pictures);
     for (const Stage& stage : stages_) {
       if (stage.downsample) x = stage.downsample->forward(x);
-      const WindowPlan plan = plan_windows(config_.window, x);
+      const WindowPlan plan = plan_windows(stage.window, x);
       bool shifted = false;
       for (const std::shared_ptr<Block>& block : stage.blocks) {
-        const double rate = drop_path_rate_of_block(drop_path_rate_, number, blocks);
-        x = block->forward(x, branch_masks(drop_path_key, number, rate, x), plan, shifted && plan.mask.defined());
+        const double rate = drop_path_rate_of_block(rates_.drop_path, number, blocks);
+        x = block->forward(x, branch_masks(drop_key, number, rate, x), plan, shifted && plan.mask.defined());
         shifted = !shifted;
         ++number;
       }
@@ -179,7 +179,8 @@ class SwinNetwork : public Network {
     }
     if (!norm_) return outputs;
     outputs.pooled = norm_->forward(x).mean({1, 2});
-    outputs.logits = classifier_ ? classifier_->forward(outputs.pooled) : outputs.pooled;
+    outputs.logits =
+        classifier_ ? classifier_->forward(keyed_dropout(outputs.pooled, rates_.dropout, drop_key)) : outputs.pooled;
     return outputs;
   }
 
@@ -188,26 +189,28 @@ class SwinNetwork : public Network {
   struct Stage {
     std::shared_ptr<PatchMerging> downsample;  // null in the first stage
     std::vector<std::shared_ptr<Block>> blocks;
+    int window = 0;
   };
 
   void add_stage(int index, torch::nn::Module& layer) {
     const auto at = static_cast<std::size_t>(index);
     const int dim = config_.dims[at];
     Stage& stage = stages_.emplace_back();
+    stage.window = config_.windows[at];
     if (index > 0) {
       stage.downsample = layer.register_module(
           "downsample", std::make_shared<PatchMerging>(config_.dims[at - 1], dim, config_.norm_eps));
     }
     const auto blocks = layer.register_module("blocks", std::make_shared<torch::nn::Module>());
     for (int j = 0; j < config_.depths[at]; ++j) {
-      auto attention = std::make_shared<WindowAttention>(dim, config_.heads[at], config_.window);
+      auto attention = std::make_shared<WindowAttention>(dim, config_.heads[at], stage.window);
       stage.blocks.push_back(blocks->register_module(
           std::to_string(j), std::make_shared<Block>(dim, config_.norm_eps, std::move(attention))));
     }
   }
 
   SwinConfig config_;
-  double drop_path_rate_;
+  DropRates rates_;
   std::shared_ptr<PatchEmbedding> patches_;
   std::vector<Stage> stages_;
   torch::nn::LayerNorm norm_{nullptr};  // null in a backbone
@@ -216,12 +219,12 @@ class SwinNetwork : public Network {
 
 }  // namespace
 
-std::shared_ptr<Network> make_network(const SwinConfig& config, double drop_path_rate) {
-  return std::make_shared<SwinNetwork>(config, drop_path_rate);
+std::shared_ptr<Network> make_network(const SwinConfig& config, DropRates rates) {
+  return std::make_shared<SwinNetwork>(config, rates);
 }
 
 std::shared_ptr<Network> make_backbone(const SwinConfig& config, double drop_path_rate) {
-  return std::make_shared<SwinNetwork>(config, drop_path_rate, NetworkEnd::kStages);
+  return std::make_shared<SwinNetwork>(config, DropRates{.drop_path = drop_path_rate}, NetworkEnd::kStages);
 }
 
 }  // namespace convnext

@@ -5,10 +5,10 @@
 
 namespace convnext {
 
-BranchMasks branch_masks(std::optional<std::uint64_t> drop_path_key, int block, double rate, const torch::Tensor& x) {
-  if (!drop_path_key || rate <= 0) return {};
-  return {drop_path_mask(*drop_path_key, block, rate, x.size(0), x.options()),
-          drop_path_mask(mix(*drop_path_key), block, rate, x.size(0), x.options())};
+BranchMasks branch_masks(std::optional<std::uint64_t> drop_key, int block, double rate, const torch::Tensor& x) {
+  if (!drop_key || rate <= 0) return {};
+  return {drop_path_mask(*drop_key, block, rate, x.size(0), x.options()),
+          drop_path_mask(mix(*drop_key), block, rate, x.size(0), x.options())};
 }
 
 torch::Tensor add_branch(const torch::Tensor& x, const torch::Tensor& branch, const torch::Tensor& keep) {

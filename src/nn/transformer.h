@@ -16,7 +16,7 @@ struct BranchMasks {
 };
 
 // Drawn for block number `block` with its rate; the two branches are dropped independently. Undefined without a key.
-BranchMasks branch_masks(std::optional<std::uint64_t> drop_path_key, int block, double rate, const torch::Tensor& x);
+BranchMasks branch_masks(std::optional<std::uint64_t> drop_key, int block, double rate, const torch::Tensor& x);
 
 // x plus the branch of the pictures that keep it.
 torch::Tensor add_branch(const torch::Tensor& x, const torch::Tensor& branch, const torch::Tensor& keep);

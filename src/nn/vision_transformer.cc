@@ -33,8 +33,7 @@ class GlobalAttention : public torch::nn::Module {
 
 class VisionTransformerNetwork : public Network {
  public:
-  VisionTransformerNetwork(const VisionTransformerConfig& config, double drop_path_rate)
-      : config_(config), drop_path_rate_(drop_path_rate) {
+  VisionTransformerNetwork(const VisionTransformerConfig& config, DropRates rates) : config_(config), rates_(rates) {
     class_token_ = register_parameter("cls_token", torch::zeros({1, 1, config.dim}));
     if (config.distilled) distillation_token_ = register_parameter("dist_token", torch::zeros({1, 1, config.dim}));
     const int positions = config.prefix_tokens() + config.grid_height * config.grid_width;
@@ -55,14 +54,14 @@ class VisionTransformerNetwork : public Network {
     }
   }
 
-  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_path_key) override {
+  NetworkOutputs forward(const torch::Tensor& pictures, std::optional<std::uint64_t> drop_key) override {
     check_input_size(config_, pictures.size(2), pictures.size(3));
     torch::Tensor x = patches_->forward(pictures);
     const std::int64_t n = x.size(0), height = x.size(1), width = x.size(2);
     x = with_prefix(x.flatten(1, 2)) + positions_of(height, width);
     for (int i = 0; i < config_.depth; ++i) {
-      const double rate = drop_path_rate_of_block(drop_path_rate_, i, config_.depth);
-      x = blocks_[static_cast<std::size_t>(i)]->forward(x, branch_masks(drop_path_key, i, rate, x));
+      const double rate = drop_path_rate_of_block(rates_.drop_path, i, config_.depth);
+      x = blocks_[static_cast<std::size_t>(i)]->forward(x, branch_masks(drop_key, i, rate, x));
     }
 
     const int prefix = config_.prefix_tokens();
@@ -71,6 +70,7 @@ class VisionTransformerNetwork : public Network {
     x = norm_->forward(x.slice(1, 0, prefix));
     // Of a distilled network both are the mean of the two tokens', in training too: there is no teacher here.
     outputs.pooled = x.mean(1);
+    x = keyed_dropout(x, rates_.dropout, drop_key);
     outputs.logits = head_ ? head_->forward(x.select(1, 0)) : outputs.pooled;
     if (distillation_head_) outputs.logits = (outputs.logits + distillation_head_->forward(x.select(1, 1))) / 2;
     return outputs;
@@ -106,7 +106,7 @@ class VisionTransformerNetwork : public Network {
   }
 
   VisionTransformerConfig config_;
-  double drop_path_rate_;
+  DropRates rates_;
   torch::Tensor class_token_;         // (1, 1, dim)
   torch::Tensor distillation_token_;  // the same; undefined where there is none
   torch::Tensor positions_;           // (1, prefix + rows * columns, dim)
@@ -119,8 +119,8 @@ class VisionTransformerNetwork : public Network {
 
 }  // namespace
 
-std::shared_ptr<Network> make_network(const VisionTransformerConfig& config, double drop_path_rate) {
-  return std::make_shared<VisionTransformerNetwork>(config, drop_path_rate);
+std::shared_ptr<Network> make_network(const VisionTransformerConfig& config, DropRates rates) {
+  return std::make_shared<VisionTransformerNetwork>(config, rates);
 }
 
 }  // namespace convnext

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "model/checkpoint.h"
 #include "model/formula.h"
 #include "model/registry.h"
@@ -25,6 +28,13 @@ void set_preprocessing(Card& card, const TrainSettings& settings) {
   if (settings.crop_mode) card.preprocessing.crop_mode = *settings.crop_mode;
 }
 
+// Positions are learned for the pictures that there will be, whatever size the name says.
+void set_input_size(Card& card) {
+  const int side = card.preprocessing.resolution;
+  if (auto* vit = std::get_if<VisionTransformerConfig>(&card.network)) set_input_size(*vit, side, side);
+  if (auto* swin = std::get_if<SwinConfig>(&card.network)) set_input_size(*swin, side);
+}
+
 // The card of a run that begins from `file`: its network and its colours, our classes.
 Card card_of_file(const Checkpoint& file, const TrainSettings& settings, const std::vector<std::string>& labels) {
   Card card;
@@ -34,7 +44,25 @@ Card card_of_file(const Checkpoint& file, const TrainSettings& settings, const s
   card.license = settings.license.empty() ? file.card.license : settings.license;
   set_labels(card, labels);
   set_preprocessing(card, settings);
+  // A ViT resizes the positions that it has.
+  if (auto* swin = std::get_if<SwinConfig>(&card.network)) set_input_size(*swin, card.preprocessing.resolution);
   return card;
+}
+
+// A tensor of a file that a run begins from, as the run's network has it: a Swin's tables of relative positions are for
+// windows that may be smaller now, and of these they hold the offsets in their middle.
+Tensor as_in(const TensorSpec& spec, const WeightStore& weights) {
+  const Shape& shape = weights.at(spec.name).shape;
+  if (shape == spec.shape) return converted(weights, spec.name, DType::kF32);
+  const auto side_of = [](const Shape& table) { return std::lround(std::sqrt(static_cast<double>(table[0]))); };
+  const std::int64_t from = side_of(shape), to = side_of(spec.shape), margin = (from - to) / 2, heads = shape[1];
+  const std::vector<float> values = weights.floats(spec.name);
+  Tensor middle = Tensor::zeros(spec.shape);
+  for (std::int64_t row = 0; row < to; ++row) {
+    const float* first = values.data() + ((row + margin) * from + margin) * heads;
+    std::copy_n(first, to * heads, middle.values<float>().data() + row * to * heads);
+  }
+  return middle;
 }
 
 }  // namespace
@@ -50,10 +78,7 @@ Card card_of(const TrainSettings& settings, const std::vector<std::string>& labe
   card.license = settings.license;
   set_labels(card, labels);
   set_preprocessing(card, settings);
-  // Positions are learned for the pictures that there will be, whatever size the name says.
-  if (auto* vit = std::get_if<VisionTransformerConfig>(&card.network)) {
-    set_input_size(*vit, card.preprocessing.resolution, card.preprocessing.resolution);
-  }
+  set_input_size(card);
   return card;
 }
 
@@ -76,7 +101,7 @@ TrainStart start_of(const TrainSettings& settings, const std::vector<std::string
   const WeightStore fresh = random_weights(start.card.network, settings.seed, initialisation);
   for (const TensorSpec& spec : tensor_specs(start.card.network)) {
     const bool is_new = spec.is_classifier && !same_classes;
-    start.weights.add(spec.name, converted(is_new ? fresh : file.weights, spec.name, DType::kF32));
+    start.weights.add(spec.name, as_in(spec, is_new ? fresh : file.weights));
   }
   start.note =
       fmt::format("beginning from '{}' ({}); its classifier is {}", file.path.string(), start.card.architecture,

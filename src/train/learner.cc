@@ -25,7 +25,7 @@ constexpr std::uint64_t kMix = hash_name("mix");
 Learner::Learner(const TrainSettings& settings, const Card& card, const WeightStore& weights,
                  std::int64_t steps_an_epoch, torch::Device device)
     : settings_(settings), config_(card.network), classes_(class_count(card.network)), device_(device) {
-  network_ = make_network(card.network, settings.drop_path);
+  network_ = make_network(card.network, {.drop_path = settings.drop_path, .dropout = settings.dropout});
   load_weights(*network_, weights);
   network_->to(device_);
   freeze_stages(*network_, card.network, settings.freeze_stages);
@@ -61,9 +61,9 @@ Learner::NetworkBatch Learner::prepared(Batch batch, std::int64_t number, int mi
   return result;
 }
 
-torch::Tensor Learner::loss_of(const NetworkBatch& batch, std::uint64_t drop_path_key) {
+torch::Tensor Learner::loss_of(const NetworkBatch& batch, std::uint64_t drop_key) {
   const Autocast autocast(device_.type(), settings_.precision == TrainPrecision::kBf16);
-  const torch::Tensor logits = network_->forward(batch.pictures, drop_path_key).logits.to(torch::kFloat32);
+  const torch::Tensor logits = network_->forward(batch.pictures, drop_key).logits.to(torch::kFloat32);
   return batch.targets.is_floating_point() ? soft_cross_entropy(logits, batch.targets)
                                            : smoothed_cross_entropy(logits, batch.targets, settings_.label_smoothing);
 }

@@ -50,7 +50,7 @@ class Learner {
   const std::vector<double>& learning_rates() const { return lr_; }
 
  private:
-  torch::Tensor loss_of(const NetworkBatch& batch, std::uint64_t drop_path_key);
+  torch::Tensor loss_of(const NetworkBatch& batch, std::uint64_t drop_key);
 
   const TrainSettings& settings_;
   NetworkConfig config_;

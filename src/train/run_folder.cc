@@ -129,7 +129,12 @@ OpenCheckpoint open_checkpoint(const fs::path& path) {
 
 // Throws at the first member that differs between two JSON objects.
 void check_equal(const std::string& what, const std::string& saved, const std::string& now) {
-  const Json before = Json::parse(saved), after = Json::parse(now);
+  const Json before = Json::parse(saved);
+  Json after = Json::parse(now);
+  // One may be without a member where the option that it is of is off.
+  for (const auto& [key, value] : before.items()) {
+    if (!after.contains(key)) after[key] = Json();
+  }
   for (const auto& [key, value] : after.items()) {
     const Json old = before.contains(key) ? before[key] : Json();
     if (old != value) {

@@ -36,6 +36,7 @@ void validate_network(const TrainSettings& s) {
   require(!s.crop_fraction || (*s.crop_fraction >= 0.01 && *s.crop_fraction <= 1), "--crop-fraction", "0.01 to 1");
   require(s.layer_scale_init > 0 && s.layer_scale_init < 1e3, "--layer-scale-init", "above 0");
   require(s.head_init_scale >= 0 && s.head_init_scale < 1e3, "--head-init-scale", "0 or more");
+  require(s.dropout >= 0 && s.dropout < 1, "--dropout", "0 or more, and below 1");
   require(s.freeze_stages >= 0, "--freeze-stages", "0 or more");
 }
 
@@ -91,6 +92,8 @@ std::string settings_to_json(const TrainSettings& s) {
   json["hold_out"] = s.hold_out;
   json["layer_scale_init"] = s.layer_scale_init;
   json["head_init_scale"] = s.head_init_scale;
+  // Left out where it is off, so that a run from before this option can be resumed.
+  if (s.dropout > 0) json["dropout"] = s.dropout;
   json["freeze_stages"] = s.freeze_stages;
   json["label_smoothing"] = s.label_smoothing;
   json["mixup"] = s.mixup;

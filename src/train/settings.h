@@ -30,6 +30,7 @@ struct TrainSettings : RunSettings {
   std::optional<CropMode> crop_mode{};    // the same; otherwise the architecture's own
   double layer_scale_init = 1e-6;
   double head_init_scale = 1.0;  // for a classifier of random weights
+  double dropout = 0.0;          // how often the classifier misses a feature while it learns
   int freeze_stages = 0;         // the stem and this many stages are not trained; 0: all is
 
   // Targets and augmentation

@@ -7,6 +7,9 @@ far networks are that are wrong in one thing.
 torchvision_names.json has, for networks of every structure, what torchvision calls each tensor that we name as timm
 does, and its shape. torchvision's network with timm's weights under those names gives timm's outputs, or there is no
 file.
+
+torchvision_<kind>.safetensors are logits of such networks by torchvision itself, with weights from the formula by
+torchvision's names.
 """
 
 import copy
@@ -16,9 +19,11 @@ import json
 import re
 import unittest.mock
 
+import numpy
 import torch
 import torchvision
-from formula import fill, formula_input
+from formula import fill, formula_input, formula_weights
+from golden_file import write_safetensors
 from network_golden import SEED, relative_l2, write_network, write_networks
 from timm.layers import SEModule
 from timm.layers.padding import pad_same
@@ -295,6 +300,28 @@ def write_torchvision_names(out):
     (out / "torchvision_names.json").write_text(text + "\n")
 
 
+def make_torchvision(kind, out):
+    shape = (1, 3, *kind.size)
+    model = (torchvision_regnet(kind) if is_regnet(kind) else torchvision_efficientnet(kind)).eval()
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if not key.endswith("_tracked")}
+    values = {key: torch.from_numpy(value) for key, value in formula_weights(shapes, SEED).items()}
+    model.load_state_dict({**model.state_dict(), **values})
+    with torch.no_grad():
+        logits = model.double()(torch.from_numpy(formula_input("input", shape, SEED)).double())
+    metadata = {
+        "architecture": kind.architecture,
+        "overrides": json.dumps(dict(depths=kind.depths, dims=kind.dims, classes=CLASSES), sort_keys=True),
+        "seed": str(SEED),
+        "input_shape": json.dumps(shape),
+        "shapes": json.dumps(shapes, sort_keys=True),
+        "torchvision": torchvision.__version__,
+    }
+    path = out / f"torchvision_{kind.architecture}.safetensors"
+    write_safetensors(path, {"logits": logits.numpy().astype(numpy.float32)}, metadata)
+
+
 if __name__ == "__main__":
     if out := write_networks(FOLDER, KINDS, make):
         write_torchvision_names(out)
+        for name in ("regnety_040", "efficientnet_b0", "efficientnetv2_s"):
+            make_torchvision(NAMED[name], out)

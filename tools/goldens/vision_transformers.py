@@ -5,8 +5,8 @@ own float32 run is from each output, and for networks that are wrong in one thin
 most. A wrong network that stays within the tests' bounds stops the program.
 
 timm builds a Swin for one size of the input and gives a map that is smaller than the window a table of relative
-positions of its own. Ours has the table of the whole window and sees its middle there, which is what these tables are
-filled with. A ViT resizes its position embeddings as timm does with dynamic_img_size.
+positions of its own. Ours may have the table of the whole window and sees its middle there, which is what these tables
+are filled with; of swin_of_32_pixels each has values of its own, as it is in a network that timm trained so. A ViT resizes its position embeddings as timm does with dynamic_img_size.
 """
 
 import copy
@@ -46,6 +46,8 @@ KINDS = {
     "swin": swin("swin_tiny_patch4_window7_224", (112, 56), [2, 2, 2, 2], 32),
     # 25x18, 13x9, 7x5 and 4x3: windows and merging that leave rows and columns over.
     "swin_padded": swin("swin_tiny_patch4_window7_224", (100, 72), [2, 2, 2, 2], 32, batch=1),
+    # As timm builds it for CIFAR-10: windows of 7, 4, 2 and 1 on maps of 8, 4, 2 and 1.
+    "swin_of_32_pixels": swin("swin_tiny_patch4_window7_224", (32, 32), [2, 2, 1, 1], 32),
     "swin_window12": swin("swin_base_patch4_window12_384", (96, 96), [2, 1, 2, 1], 32, batch=1),
     # The whole of two networks.
     "deit_tiny_distilled_patch16_224": Kind(
@@ -82,12 +84,15 @@ def middle(table, window, of):
 
 
 def fill(model, window):
-    """Gives every parameter its value from the formula; `window` is the side that tables of positions are for."""
+    """Gives every parameter its value from the formula.
+
+    `window` is the side that tables of positions are for; without it each is for the window that it belongs to.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     values = {}
     for name, shape in shapes.items():
         role = role_of(name, shapes)
-        if name.endswith(TABLE):
+        if name.endswith(TABLE) and window:
             table = formula_tensor(name, ((2 * window - 1) ** 2, shape[1]), EMBEDDING, SEED)
             values[name] = middle(table, model.get_submodule(name.removesuffix("." + TABLE)).window_size, window)
         else:
@@ -237,7 +242,8 @@ def mutations(model, kind):
 def make(name, kind, path):
     shape = (kind.batch, 3, *kind.size)
     x = torch.from_numpy(formula_input("input", shape, SEED))
-    model = fill(build(kind), window=12 if "window12" in kind.architecture else 7)
+    window = None if name == "swin_of_32_pixels" else 12 if "window12" in kind.architecture else 7
+    model = fill(build(kind), window)
 
     def outputs_of(model, x):
         found = run(model, x)
