@@ -62,9 +62,9 @@ ExitCode main(int argc, char** argv) {
 }  // namespace
 }  // namespace convnext::apps
 
-// A step makes and drops tensors of many megabytes and of ever other sizes. jemalloc, which this program is linked with,
-// keeps them apart by size, and is told here to give nothing back to the system: pages would be faulted in anew in every
-// step (docs/architecture.md). The environment's MALLOC_CONF has the last word.
+// A step makes and drops tensors of many megabytes and of ever other sizes. jemalloc, which this program is linked
+// with, keeps them apart by size, and is told here to give nothing back to the system: pages would be faulted in anew
+// in every step (docs/architecture.md). The environment's MALLOC_CONF has the last word.
 extern "C" {
 extern const char* const malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
 }
