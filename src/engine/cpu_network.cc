@@ -138,7 +138,7 @@ PackedNetwork pack_network(Isa isa, const ConvNextConfig& config, const WeightSt
                            i] { block = packer.block(name, config.kernel_sizes[i], config.dims[i]); });
     }
     if (i == 0) continue;
-    pieces.emplace_back([&packer, &config, &stage, prefix, i, isa] {
+    pieces.emplace_back([&packer, &config, &stage, prefix, i] {
       const ConvolutionShape shape = downsample_shape(config, static_cast<int>(i));
       stage.downsample_norm = packer.norm(prefix + "downsample.0", shape.in_channels);
       stage.downsample = packer.map_convolution(prefix + "downsample.1", shape, packer.block_format());
