@@ -11,6 +11,7 @@
 #include <string>
 
 #include "engine/network.h"
+#include "kernels/aligned_floats.h"
 #include "kernels/padding.h"
 #include "model/description.h"
 
@@ -29,8 +30,13 @@ class Values {
     if (view.dtype == DType::kF32 && aligned && view.is_contiguous()) {
       values_ = view.values<float>();
     } else {
-      copy_ = weights.floats(name);
-      values_ = copy_;
+      copy_ = AlignedFloats(static_cast<std::size_t>(view.count()));
+      if (const ConstTensorView* scales = weights.scales(name)) {
+        to_float32(view, *scales, copy_.values());
+      } else {
+        to_float32(view, copy_.values());
+      }
+      values_ = copy_.values();
     }
   }
   ~Values() { weights_.release(name_); }
@@ -41,7 +47,7 @@ class Values {
  private:
   const WeightStore& weights_;
   const std::string name_;
-  std::vector<float> copy_;
+  AlignedFloats copy_;  // goes back to the system once it is packed; a heap keeps what was freed
   std::span<const float> values_;
 };
 
