@@ -12,6 +12,8 @@ import platform
 import numpy
 import timm
 import torch
+import torchvision
+from formula import formula_input
 from golden_file import rounded, write_json, write_safetensors
 
 SEED = 1
@@ -81,3 +83,19 @@ def write_networks(folder, kinds, make):
         return None
     write_json(out / "accuracy.json", accuracy)
     return out
+
+
+def write_torchvision_network(path, model, architecture, overrides, shapes, values, shape):
+    """torchvision's own answer: logits in float64 of a network with `values`, whose tensors have `shapes`."""
+    model.load_state_dict({**model.state_dict(), **values})
+    with torch.no_grad():
+        logits = model.double()(torch.from_numpy(formula_input("input", shape, SEED)).double())
+    metadata = {
+        "architecture": architecture,
+        "overrides": json.dumps(overrides, sort_keys=True),
+        "seed": str(SEED),
+        "input_shape": json.dumps(shape),
+        "shapes": json.dumps(shapes, sort_keys=True),
+        "torchvision": torchvision.__version__,
+    }
+    write_safetensors(path, {"logits": logits.numpy().astype(numpy.float32)}, metadata)

@@ -19,12 +19,10 @@ import json
 import re
 import unittest.mock
 
-import numpy
 import torch
 import torchvision
 from formula import fill, formula_input, formula_weights
-from golden_file import write_safetensors
-from network_golden import SEED, relative_l2, write_network, write_networks
+from network_golden import SEED, relative_l2, write_network, write_networks, write_torchvision_network
 from timm.layers import SEModule
 from timm.layers.padding import pad_same
 from timm.models import regnet
@@ -305,19 +303,9 @@ def make_torchvision(kind, out):
     model = (torchvision_regnet(kind) if is_regnet(kind) else torchvision_efficientnet(kind)).eval()
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if not key.endswith("_tracked")}
     values = {key: torch.from_numpy(value) for key, value in formula_weights(shapes, SEED).items()}
-    model.load_state_dict({**model.state_dict(), **values})
-    with torch.no_grad():
-        logits = model.double()(torch.from_numpy(formula_input("input", shape, SEED)).double())
-    metadata = {
-        "architecture": kind.architecture,
-        "overrides": json.dumps(dict(depths=kind.depths, dims=kind.dims, classes=CLASSES), sort_keys=True),
-        "seed": str(SEED),
-        "input_shape": json.dumps(shape),
-        "shapes": json.dumps(shapes, sort_keys=True),
-        "torchvision": torchvision.__version__,
-    }
     path = out / f"torchvision_{kind.architecture}.safetensors"
-    write_safetensors(path, {"logits": logits.numpy().astype(numpy.float32)}, metadata)
+    overrides = dict(depths=kind.depths, dims=kind.dims, classes=CLASSES)
+    write_torchvision_network(path, model, kind.architecture, overrides, shapes, values, shape)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ are filled with; of swin_of_32_pixels each has values of its own, as it is in a 
 import copy
 import json
 
-import numpy
 import timm
 import torch
 import torchvision
 from formula import BIAS, EMBEDDING, NORM_WEIGHT, WEIGHT, formula_input, formula_tensor, role_of
-from golden_file import write_safetensors
-from network_golden import SEED, write_network, write_networks
+from network_golden import SEED, write_network, write_networks, write_torchvision_network
 from networks import Kind
 from timm.models import vision_transformer
 from timm.models.deit import VisionTransformerDistilled
@@ -295,19 +293,8 @@ def make_torchvision(architecture, out):
         for name, shape in shapes.items()
         if not name.endswith("relative_position_index")
     }
-    model.load_state_dict({**model.state_dict(), **values})
-    with torch.no_grad():
-        logits = model.double()(torch.from_numpy(formula_input("input", shape, SEED)).double())
-    metadata = {
-        "architecture": architecture,
-        "overrides": json.dumps(torchvision_overrides(architecture), sort_keys=True),
-        "seed": str(SEED),
-        "input_shape": json.dumps(shape),
-        "shapes": json.dumps(shapes, sort_keys=True),
-        "torchvision": torchvision.__version__,
-    }
     path = out / f"torchvision_{architecture.split('_')[0]}.safetensors"
-    write_safetensors(path, {"logits": logits.numpy().astype(numpy.float32)}, metadata)
+    write_torchvision_network(path, model, architecture, torchvision_overrides(architecture), shapes, values, shape)
 
 
 if __name__ == "__main__":

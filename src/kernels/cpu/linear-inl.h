@@ -61,11 +61,10 @@ constexpr std::int64_t pieces_of(std::int64_t inputs, int inputs_a_piece) {
 // Rows whose activations are on the way at once: one alone would wait for each step of its chain of operations to end.
 constexpr int kRowsTogether = 2;
 
-// What is done to a sum: f of an epilogue, by the activations of these products.
-template <Epilogue kFunction, bool kForNarrow>
+// What is done to a sum: f of an epilogue. kCoarse: what comes out is made narrow before it is multiplied.
+template <Epilogue kFunction, bool kCoarse>
 struct Finish {
   static constexpr Epilogue kEpilogue = kFunction;
-  static constexpr bool kCoarse = kForNarrow;  // what comes out is made narrow before it is multiplied
 
   // `residual` is read by kResidual alone.
   static HWY_INLINE V apply(V x, const float* residual) {
