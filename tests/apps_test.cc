@@ -191,7 +191,7 @@ TEST_F(Apps, EachLimitOfFilesHasAnOption) {
 TEST_F(Apps, LimitsOfFilesHaveARange) {
   const std::string file = model();
   expect_failure({"info", file, "--max-header-bytes", "0"}, 2, {"--max-header-bytes", "1 to 10000000000"});
-  expect_failure({"info", file, "--max-nesting", "10001"}, 2, {"--max-nesting", "1 to 10000"});
+  expect_failure({"info", file, "--max-nesting", "2001"}, 2, {"--max-nesting", "1 to 2000"});
   expect_failure({"info", file, "--max-tensors", "-1"}, 2, {"--max-tensors"});
   expect_failure({"info", file, "--max-memo", "many"}, 2, {"--max-memo", "many"});
   expect_failure({"info", file, "--max-zip-ratio", "1033"}, 2, {"--max-zip-ratio", "1 to 1032"});

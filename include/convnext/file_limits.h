@@ -13,7 +13,7 @@ struct FileLimits {
   // Of what says which tensors there are: the header of safetensors, the pickled program of a PyTorch file, an index of
   // shards; and of a JSON file beside the weights. 1 to 10,000,000,000.
   std::int64_t max_header_bytes = 100'000'000;
-  // Of values in values, in a pickled program or JSON. 1 to 10,000.
+  // Of values in values, in a pickled program or JSON. 1 to 2,000.
   std::int64_t max_nesting = 1000;
   // 1 to 100,000,000.
   std::int64_t max_tensors = 100'000;
