@@ -126,6 +126,31 @@ int check_load_options(const struct fixture* fixture) {
   return failures;
 }
 
+/* Each limit reaches the readers: 1 is too little of everything but of a zip archive's ratio. */
+int check_file_limits(const struct fixture* fixture) {
+  failures = 0;
+  convnext_error error;
+  convnext_model* model = NULL;
+  convnext_load_options options = {0};
+  options.file_limits.max_header_bytes = 1;
+  EXPECT_ERROR(CONVNEXT_UNSUPPORTED, "--max-header-bytes",
+               convnext_model_load(fixture->model, &options, &model, &error));
+  options.file_limits = (convnext_file_limits){.max_nesting = 1};
+  EXPECT_ERROR(CONVNEXT_UNSUPPORTED, "--max-nesting", convnext_model_load(fixture->model, &options, &model, &error));
+  options.file_limits = (convnext_file_limits){.max_tensors = 1};
+  EXPECT_ERROR(CONVNEXT_UNSUPPORTED, "--max-tensors", convnext_model_load(fixture->model, &options, &model, &error));
+  options.file_limits = (convnext_file_limits){.max_memo = 1};
+  EXPECT_ERROR(CONVNEXT_UNSUPPORTED, "--max-memo", convnext_model_load(fixture->model, &options, &model, &error));
+  options.file_limits = (convnext_file_limits){.max_zip_ratio = 1033};
+  EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "--max-zip-ratio is 1033: expected 1 to 1,032",
+               convnext_model_load(fixture->model, &options, &model, &error));
+  options.file_limits = (convnext_file_limits){.max_nesting = -1};
+  EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "--max-nesting is -1",
+               convnext_model_load(fixture->model, &options, &model, &error));
+  EXPECT(model == NULL);
+  return failures;
+}
+
 static double cosine(const float* a, const float* b, size_t count) {
   double product = 0;
   double a_square = 0;

@@ -75,6 +75,15 @@ typedef void (*convnext_log_function)(const char* line, void* user);
 /* `part` in [0, 1] is done. Gives 0 to go on; anything else ends the loading with CONVNEXT_CANCELLED. */
 typedef int (*convnext_progress_function)(double part, void* user);
 
+/* How much of a file of weights is read at all; convnext/file_limits.h says what each bounds. 0: its default there. */
+typedef struct convnext_file_limits {
+  int64_t max_header_bytes;
+  int64_t max_nesting;
+  int64_t max_tensors;
+  int64_t max_memo;
+  int64_t max_zip_ratio;
+} convnext_file_limits;
+
 typedef struct convnext_load_options {
   const char* architecture; /* registered name, for weights without a card */
   const char* isa; /* "scalar", "avx2", "avx512", "avx512_bf16", "amx", "neon"; NULL: $CONVNEXT_ISA, then the best */
@@ -83,6 +92,7 @@ typedef struct convnext_load_options {
   convnext_log_function log;
   convnext_progress_function progress;
   void* user;
+  convnext_file_limits file_limits;
 } convnext_load_options;
 
 /* `path`: a file of weights, a folder with one, or a name that is looked for in $CONVNEXT_MODELS, ./models and the

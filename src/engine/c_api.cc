@@ -139,6 +139,19 @@ convnext_precision to_c(Precision precision) {
   return CONVNEXT_PRECISION_DEFAULT;
 }
 
+FileLimits file_limits(const convnext_file_limits& given) {
+  FileLimits limits;
+  const auto take = [](std::int64_t value, std::int64_t& limit) {
+    if (value != 0) limit = value;
+  };
+  take(given.max_header_bytes, limits.max_header_bytes);
+  take(given.max_nesting, limits.max_nesting);
+  take(given.max_tensors, limits.max_tensors);
+  take(given.max_memo, limits.max_memo);
+  take(given.max_zip_ratio, limits.max_zip_ratio);
+  return limits;
+}
+
 LoadOptions load_options(const convnext_load_options* given) {
   LoadOptions options;
   if (given == nullptr) return options;
@@ -146,6 +159,7 @@ LoadOptions load_options(const convnext_load_options* given) {
   options.isa = text(given->isa);
   options.precision = precision_of(given->precision);
   options.threads = given->threads;
+  options.file_limits = file_limits(given->file_limits);
   if (given->log != nullptr) {
     options.log = [log = given->log, user = given->user](std::string_view line) {
       log(std::string(line).c_str(), user);

@@ -483,10 +483,14 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
     for (int channel = 0; channel < hidden_channels; channel += slice) {
       expand.first_panel = channel / slice * slice_panels;
       expand.last_panel = std::min(expand.first_panel + slice_panels, block.expand.panels());
+      expand.upcoming = block.project.part_of_panel(0, channel, std::min(channel + slice, hidden_channels));
       kernels_.linear(block.expand, expand);
       time.lap(Operation::kExpand);
       project.first_input = channel;
       project.last_input = std::min(channel + slice, hidden_channels);
+      const bool last_slice = expand.last_panel == block.expand.panels();
+      project.upcoming =
+          last_slice ? std::span<const std::byte>() : block.expand.part_of_panel(expand.last_panel, 0, now_.channels);
       if (products == Products::kInt8) narrow(block.project, narrow_hidden, project);
       kernels_.linear(block.project, project);
       time.lap(Operation::kProject);

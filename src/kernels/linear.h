@@ -53,7 +53,7 @@ enum class Products {
 // How weights lie for an instruction set.
 struct LinearLayout {
   Products products = Products::kFloat32;
-  int panel_columns = 0;   // of all panels but the last, which has what is left, rounded up to whole vectors
+  int panel_columns = 0;   // at most
   int group = 1;           // inputs of a column that lie side by side, to be multiplied by one instruction
   int depth_multiple = 1;  // the inputs are rounded up to it, with zeros
 };
@@ -64,7 +64,7 @@ struct PackedLinear {
   int outputs = 0;
   WeightFormat format = WeightFormat::kFloat32;
   Products products = Products::kFloat32;
-  int panel_columns = 0;
+  int panel_columns = 0;  // of all panels but the last, which has what is left, rounded up to whole vectors
   int padded_inputs = 0;
   // Of these, the format's: panels, each (padded inputs / group, columns, group).
   AlignedFloats weight;
@@ -79,6 +79,8 @@ struct PackedLinear {
                               : static_cast<int>((bias.size() + static_cast<std::size_t>(panel_columns) - 1) /
                                                  static_cast<std::size_t>(panel_columns));
   }
+  // Weights of a panel for the inputs [first, last), which are multiples of a group.
+  std::span<const std::byte> part_of_panel(int panel, int first, int last) const;
   std::uint64_t bytes() const {
     return weight.bytes() + bfloat16.bytes() + int8.bytes() + int8_sums.bytes() + scale.bytes() + bias.bytes();
   }
@@ -113,13 +115,15 @@ struct LinearCall {
   // When `values` is not null, and the products are of bfloat16: what f gives, rounded, goes there, and `out` is not
   // used. It begins with the same column. Only for calls of all inputs, and not for kResidual.
   Bfloat16Rows bfloat16_out;
+  // Weights that the next call begins with: they are fetched while this one's last panel is multiplied.
+  std::span<const std::byte> upcoming;
 };
 
 // A call for all outputs and inputs of `rows` rows.
 inline LinearCall whole_linear(const PackedLinear& op, std::int64_t rows, const float* in, std::ptrdiff_t in_stride,
                                float* out, std::ptrdiff_t out_stride, Epilogue epilogue = Epilogue::kNone,
                                const float* residual = nullptr) {
-  return {rows, in, in_stride, out, out_stride, epilogue, residual, 0, op.panels(), 0, op.inputs, {}, {}, {}};
+  return {rows, in, in_stride, out, out_stride, epilogue, residual, 0, op.panels(), 0, op.inputs, {}, {}, {}, {}};
 }
 using LinearFunction = void (*)(const PackedLinear& op, const LinearCall& call);
 // `features` may be fewer than the processor's: VNNI is a matter of theirs, not of the instruction set.

@@ -23,8 +23,13 @@ void for_each_window(const ConvolutionShape& shape, const PictureView& in, std::
                      std::ptrdiff_t size, float* out, const Gather& gather) {
   const std::int64_t out_width = shape.out_side(in.width);
   if (out_width == 0) return;
-  for (std::int64_t position = first; position < first + count; ++position, out += size) {
-    gather(Extent(shape, position / out_width, in.height), Extent(shape, position % out_width, in.width), out);
+  std::int64_t row = first / out_width;
+  std::int64_t column = first % out_width;
+  for (std::int64_t left = count; left > 0; ++row, column = 0) {
+    const Extent y(shape, row, in.height);
+    for (; column < out_width && left > 0; ++column, --left, out += size) {
+      gather(y, Extent(shape, column, in.width), out);
+    }
   }
 }
 

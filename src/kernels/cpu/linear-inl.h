@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/cpu/activation-inl.h"
 #include "kernels/linear.h"
@@ -34,11 +35,10 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 // longer than the hardware's own prefetching looks ahead.
 class UpcomingPanel {
  public:
-  // `count` values from `panel` on, fetched by and by in `pieces` pieces.
-  template <class T>
-  UpcomingPanel(const T* panel, std::ptrdiff_t count, std::int64_t pieces)
-      : at_(reinterpret_cast<const char*>(panel)),
-        end_(reinterpret_cast<const char*>(panel + count)),
+  // `weights`, fetched by and by in `pieces` pieces.
+  UpcomingPanel(std::span<const std::byte> weights, std::int64_t pieces)
+      : at_(weights.data()),
+        end_(weights.data() + weights.size()),
         lines_(pieces == 0 ? 0 : static_cast<int>((end_ - at_ + kLine * pieces - 1) / (kLine * pieces))) {}
 
   HWY_INLINE void fetch_piece() {
@@ -49,8 +49,8 @@ class UpcomingPanel {
 
  private:
   static constexpr std::ptrdiff_t kLine = 64;
-  const char* at_;
-  const char* end_;
+  const std::byte* at_;
+  const std::byte* end_;
   int lines_;
 };
 
@@ -133,7 +133,7 @@ void for_each_tile(std::int64_t rows, const Tile& tile) {
 struct Panel {
   std::ptrdiff_t column;            // its first
   std::ptrdiff_t out_column;        // the same, in the call's `out`
-  std::ptrdiff_t upcoming_columns;  // of the panel behind it
+  std::ptrdiff_t upcoming_columns;  // of the panel behind it, 0 for the last of the call
 };
 
 // f of the outputs of rows [first, first + rows) of a panel, in place.
@@ -149,13 +149,17 @@ void finish_tile(const LinearCall& call, const Panel& at, std::int64_t first, st
   });
 }
 
-// The part of the next panel that belongs to inputs [first, first + inputs); this one, of kColumns columns, begins at
-// `panel`.
+// The part of the next panel that belongs to inputs [first, first + inputs), or what comes behind the call's last; this
+// one, of kColumns columns, begins at `panel`.
 template <int kColumns, class T>
-UpcomingPanel upcoming_panel(const PackedLinear& op, const Panel& at, const T* panel, int first, std::int64_t inputs,
-                             std::int64_t pieces) {
-  return {panel + std::ptrdiff_t{kColumns} * op.padded_inputs + first * at.upcoming_columns,
-          inputs * at.upcoming_columns, pieces};
+UpcomingPanel upcoming_panel(const PackedLinear& op, const LinearCall& call, const Panel& at, const T* panel, int first,
+                             std::int64_t inputs, std::int64_t pieces) {
+  if (at.upcoming_columns == 0) {
+    const bool ends = first + inputs >= call.last_input;
+    return {ends ? call.upcoming : std::span<const std::byte>(), pieces};
+  }
+  const T* weights = panel + std::ptrdiff_t{kColumns} * op.padded_inputs + first * at.upcoming_columns;
+  return {std::as_bytes(std::span(weights, static_cast<std::size_t>(inputs * at.upcoming_columns))), pieces};
 }
 
 template <int kRows>
@@ -221,7 +225,7 @@ void multiply_int8(const Integers& integers, const PackedLinear& op, const Linea
     const int last = std::min(first + kQuantizedInputs, call.last_input);
     const int quads = (last - first + 3) / 4;
     const std::ptrdiff_t run = (first - call.first_input) / kQuantizedInputs;
-    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, first, 4 * quads,
+    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, call, at, panel, first, 4 * quads,
                                                       tiles_of<kRows>(call) * pieces_of(quads, Integers::kQuadsAPiece));
     with_finish<true>(last == op.inputs ? call.epilogue : Epilogue::kNone, [&]<class F>(F) {
       for_each_tile<kRows>(call.rows, [&](std::int64_t row, std::int64_t rows) {
@@ -255,7 +259,7 @@ void for_each_panel(const Panels& panels, const PackedLinear& op, const LinearCa
   for (int p = call.first_panel; p < call.last_panel; ++p) {
     const std::ptrdiff_t column = std::ptrdiff_t{p} * op.panel_columns;
     const std::ptrdiff_t columns = std::min<std::ptrdiff_t>(padded_outputs - column, op.panel_columns);
-    const std::ptrdiff_t behind = padded_outputs - column - columns;
+    const std::ptrdiff_t behind = p + 1 == call.last_panel ? 0 : padded_outputs - column - columns;
     const Panel at{column, column - std::ptrdiff_t{call.first_panel} * op.panel_columns,
                    std::min<std::ptrdiff_t>(op.panel_columns, behind)};
     if (columns == kLanes) panels.template multiply<1>(op, call, at);

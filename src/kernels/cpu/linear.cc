@@ -104,7 +104,7 @@ void multiply_float32(const PackedLinear& op, const LinearCall& call, const Pane
   constexpr int kColumns = kVectors * kLanes;
   const float* panel = op.weight.data() + at.column * op.padded_inputs;
   const int inputs = call.last_input - call.first_input;
-  UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, call.first_input, inputs,
+  UpcomingPanel upcoming = upcoming_panel<kColumns>(op, call, at, panel, call.first_input, inputs,
                                                     tiles_of<kMaxRows>(call) * pieces_of(inputs, kInputsAPiece));
   multiply_inputs<kVectors>(op, call, at, panel + std::ptrdiff_t{call.first_input} * kColumns, call.first_input,
                             call.last_input, upcoming);
@@ -128,7 +128,7 @@ void multiply_bfloat16(const PackedLinear& op, const LinearCall& call, const Pan
       hn::Store(hn::PromoteTo(d, hn::LoadU(narrow, source + i)), d, widened + i);
     }
     UpcomingPanel upcoming = upcoming_panel<kColumns>(
-        op, at, panel, first, last - first, tiles_of<kMaxRows>(call) * pieces_of(last - first, kInputsAPiece));
+        op, call, at, panel, first, last - first, tiles_of<kMaxRows>(call) * pieces_of(last - first, kInputsAPiece));
     multiply_inputs<kVectors>(op, call, at, widened, first, last, upcoming);
   }
 }
@@ -279,6 +279,24 @@ LinearLayout linear_layout(Isa isa, WeightFormat format) {
   return layout;
 }
 
+std::span<const std::byte> PackedLinear::part_of_panel(int panel, int first, int last) const {
+  const std::ptrdiff_t column = std::ptrdiff_t{panel} * panel_columns;
+  const auto columns = std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(bias.size()) - column, panel_columns);
+  const auto part = [&]<class T>(const T* values) {
+    return std::as_bytes(std::span(values + column * padded_inputs + first * columns,
+                                   static_cast<std::size_t>((last - first) * columns)));
+  };
+  switch (format) {
+    case WeightFormat::kFloat32:
+      return part(weight.data());
+    case WeightFormat::kBfloat16:
+      return part(bfloat16.data());
+    case WeightFormat::kInt8:
+      break;
+  }
+  return part(int8.data());
+}
+
 Epilogue epilogue_of(Activation activation) {
   switch (activation) {
     case Activation::kGelu:
@@ -291,6 +309,15 @@ Epilogue epilogue_of(Activation activation) {
   return Epilogue::kSilu;
 }
 
+// The layout's, unless a panel of a single vector would be left: its few sums wait for one another, and every input is
+// loaded for one product. Panels of two are nearly as fast as those of three.
+int panel_columns(Isa isa, int outputs, const LinearLayout& layout) {
+  const int width = lanes(isa);
+  const auto vectors = padded_channels(outputs, isa) / width;
+  const bool leaves_one = vectors > 1 && vectors % (layout.panel_columns / width) == 1;
+  return leaves_one && layout.panel_columns > 2 * width ? 2 * width : layout.panel_columns;
+}
+
 PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float> weight, std::span<const float> bias,
                          std::span<const float> scale, WeightFormat format) {
   const LinearLayout layout = linear_layout(isa, format);
@@ -299,13 +326,13 @@ PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float
   op.outputs = outputs;
   op.format = format;
   op.products = layout.products;
-  op.panel_columns = layout.panel_columns;
+  op.panel_columns = panel_columns(isa, outputs, layout);
   op.padded_inputs = static_cast<int>(round_up(inputs, layout.depth_multiple));
   const auto padded = static_cast<std::size_t>(padded_channels(outputs, isa));
   const auto depth = static_cast<std::size_t>(inputs);
   const auto padded_depth = static_cast<std::size_t>(op.padded_inputs);
   const auto group = static_cast<std::size_t>(layout.group);
-  const auto panel_columns = static_cast<std::size_t>(op.panel_columns);
+  const auto most_columns = static_cast<std::size_t>(op.panel_columns);
   if (format == WeightFormat::kFloat32) op.weight = AlignedFloats(padded * padded_depth);
   if (format == WeightFormat::kBfloat16) op.bfloat16 = AlignedArray<std::uint16_t>(padded * padded_depth);
   if (format == WeightFormat::kInt8) {
@@ -315,8 +342,8 @@ PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float
   }
   op.bias = AlignedFloats(padded);
   std::vector<std::int8_t> integers(format == WeightFormat::kInt8 ? depth : 0);
-  for (std::size_t first = 0; first < static_cast<std::size_t>(outputs); first += panel_columns) {
-    const std::size_t columns = std::min(panel_columns, padded - first);
+  for (std::size_t first = 0; first < static_cast<std::size_t>(outputs); first += most_columns) {
+    const std::size_t columns = std::min(most_columns, padded - first);
     const std::size_t used = std::min(columns, static_cast<std::size_t>(outputs) - first);
     const auto place = [&](std::size_t k, std::size_t n) {
       return first * padded_depth + (k / group * columns + n) * group + k % group;

@@ -224,7 +224,7 @@ struct Bfloat16Panels {
     constexpr int kColumns = kVectors * kLanes;
     const std::uint16_t* panel = op.bfloat16.data() + at.column * op.padded_inputs;
     const int pairs = (call.last_input - call.first_input + 1) / 2;
-    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, call.first_input, 2 * pairs,
+    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, call, at, panel, call.first_input, 2 * pairs,
                                                       tiles_of<kMaxRows>(call) * pieces_of(pairs, kGroupsAPiece));
     multiply_bfloat16_panel<kVectors, kMaxRows, false>(
         op, call, at,
@@ -359,7 +359,7 @@ struct TilePanels {
     constexpr int kColumns = kVectors * kLanes;
     const std::uint16_t* panel = op.bfloat16.data() + at.column * op.padded_inputs;
     const auto steps = static_cast<int>(pieces_of(call.last_input - call.first_input, kBfloat16Step));
-    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, at, panel, call.first_input, kBfloat16Step * steps,
+    UpcomingPanel upcoming = upcoming_panel<kColumns>(op, call, at, panel, call.first_input, kBfloat16Step * steps,
                                                       tiles_of<kRowsOfTiles>(call) * steps);
     multiply_bfloat16_panel<kVectors, kRowsOfTiles, true>(
         op, call, at,

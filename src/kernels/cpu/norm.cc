@@ -17,59 +17,95 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
-// Vectors side by side in a sum, which would otherwise wait for each addition to end.
+// Vectors side by side in a sum, and rows side by side: one alone waits for each step of its chain of sums, root and
+// divisions to end.
 constexpr int kWays = 4;
+constexpr int kRowsTogether = HWY_TARGET == HWY_AVX2 ? 2 : 4;
 
-// Sum over the `channels` first values of f(vector), f of the zeros behind them left out. The same order of additions
-// for every row.
-template <class Function>
-HWY_INLINE V sum_channels(int channels, const float* row, Function function) {
+// sums[r] of f(row r's vector, r) over the `channels` first values, f of the zeros behind them left out. The same order
+// of additions for every row, whatever it stands beside.
+template <int kRows, class Function>
+HWY_INLINE void sum_channels(int channels, const float* rows, std::ptrdiff_t stride, const Function& f,
+                             float (&sums)[kRows]) {
   const D d;
-  V sums[kWays] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  V ways[kRows][kWays];
+  const auto add = [&](int way, int c, auto keep) HWY_ATTR {
+    CONVNEXT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      ways[r][way] = hn::Add(ways[r][way], keep(f(hn::LoadU(d, rows + r * stride + c), r)));
+    }
+  };
+  const auto whole = [](V x) HWY_ATTR { return x; };
+  CONVNEXT_UNROLL
+  for (int i = 0; i < kRows * kWays; ++i) ways[i / kWays][i % kWays] = hn::Zero(d);
   int c = 0;
   for (; c + kWays * kLanes <= channels; c += kWays * kLanes) {
     CONVNEXT_UNROLL
-    for (int way = 0; way < kWays; ++way) {
-      sums[way] = hn::Add(sums[way], function(hn::LoadU(d, row + c + way * kLanes)));
-    }
+    for (int way = 0; way < kWays; ++way) add(way, c + way * kLanes, whole);
   }
-  for (; c + kLanes <= channels; c += kLanes) sums[0] = hn::Add(sums[0], function(hn::LoadU(d, row + c)));
+  for (; c + kLanes <= channels; c += kLanes) add(0, c, whole);
   if (c < channels) {
     const auto valid = hn::FirstN(d, static_cast<std::size_t>(channels - c));
-    sums[1] = hn::Add(sums[1], hn::IfThenElseZero(valid, function(hn::LoadU(d, row + c))));
+    add(1, c, [valid](V x) HWY_ATTR { return hn::IfThenElseZero(valid, x); });
   }
-  return hn::SumOfLanes(d, hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
+  CONVNEXT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const V sum = hn::Add(hn::Add(ways[r][0], ways[r][1]), hn::Add(ways[r][2], ways[r][3]));
+    sums[r] = hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+}
+
+// One number at a time: dividing and taking roots of whole vectors takes four times as long.
+HWY_INLINE float square_root(float x) {
+  const hn::CappedTag<float, 1> one;
+  return hn::GetLane(hn::Sqrt(hn::Set(one, x)));
+}
+
+template <int kRows>
+void norm_rows(const PackedNorm& op, const float* in, std::ptrdiff_t in_stride, float* out, std::ptrdiff_t out_stride) {
+  const D d;
+  const int padded = static_cast<int>(op.weight.size());
+  const auto count = static_cast<float>(op.channels);
+  const float degrees = op.kind == Norm::kSimpleNorm ? count - 1 : count;
+  float sums[kRows] = {};
+  if (op.kind != Norm::kRmsNorm) {
+    sum_channels<kRows>(
+        op.channels, in, in_stride, [](V x, int) HWY_ATTR { return x; }, sums);
+  }
+  V means[kRows];
+  CONVNEXT_UNROLL
+  for (int r = 0; r < kRows; ++r) means[r] = hn::Set(d, sums[r] / count);
+  const auto square = [&means](V x, int r) HWY_ATTR {
+    const V centred = hn::Sub(x, means[r]);
+    return hn::Mul(centred, centred);
+  };
+  sum_channels<kRows>(op.channels, in, in_stride, square, sums);
+  V scales[kRows];
+  CONVNEXT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    scales[r] = hn::Set(d, 1.0f / square_root(sums[r] / degrees + op.eps));
+    if (op.kind != Norm::kLayerNorm) means[r] = hn::Zero(d);
+  }
+  for (int c = 0; c < padded; c += kLanes) {
+    const V weight = hn::Load(d, op.weight.data() + c);
+    const V bias = hn::Load(d, op.bias.data() + c);
+    CONVNEXT_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const V centred = hn::Mul(hn::Sub(hn::LoadU(d, in + r * in_stride + c), means[r]), scales[r]);
+      hn::StoreU(hn::MulAdd(centred, weight, bias), d, out + r * out_stride + c);
+    }
+  }
 }
 
 }  // namespace
 
 void norm(const PackedNorm& op, std::int64_t rows, const float* in, std::ptrdiff_t in_stride, float* out,
           std::ptrdiff_t out_stride) {
-  const D d;
-  const int channels = op.channels;
-  const int padded = static_cast<int>(op.weight.size());
-  const V zero = hn::Zero(d);
-  const V one = hn::Set(d, 1.0f);
-  const V count = hn::Set(d, static_cast<float>(channels));
-  const V degrees = hn::Set(d, static_cast<float>(op.kind == Norm::kSimpleNorm ? channels - 1 : channels));
-  const V eps = hn::Set(d, op.eps);
-  for (std::int64_t m = 0; m < rows; ++m) {
-    const float* row = in + m * in_stride;
-    float* result = out + m * out_stride;
-    V mean = zero;
-    if (op.kind != Norm::kRmsNorm) mean = hn::Div(sum_channels(channels, row, [](V x) HWY_ATTR { return x; }), count);
-    const V squares = sum_channels(channels, row, [mean](V x) HWY_ATTR {
-      const V centred = hn::Sub(x, mean);
-      return hn::Mul(centred, centred);
-    });
-    const V scale = hn::Div(one, hn::Sqrt(hn::Add(hn::Div(squares, degrees), eps)));
-    const V shift = op.kind == Norm::kLayerNorm ? mean : zero;
-    for (int c = 0; c < padded; c += kLanes) {
-      const V centred = hn::Mul(hn::Sub(hn::LoadU(d, row + c), shift), scale);
-      hn::StoreU(hn::MulAdd(centred, hn::Load(d, op.weight.data() + c), hn::Load(d, op.bias.data() + c)), d,
-                 result + c);
-    }
+  std::int64_t m = 0;
+  for (; m + kRowsTogether <= rows; m += kRowsTogether) {
+    norm_rows<kRowsTogether>(op, in + m * in_stride, in_stride, out + m * out_stride, out_stride);
   }
+  for (; m < rows; ++m) norm_rows<1>(op, in + m * in_stride, in_stride, out + m * out_stride, out_stride);
 }
 
 }  // namespace convnext::cpu::HWY_NAMESPACE
