@@ -45,7 +45,11 @@ void gather_planar(const ConvolutionShape& shape, const PictureView& in, std::in
     for (int c = 0; c < in.channels; ++c) {
       const float* corner = in.data + c * in.channel_stride + y.first * in.row_stride + x.first;
       if (whole) {
-        for (int ky = 0; ky < kernel; ++ky, window += kernel) std::copy_n(corner + ky * in.row_stride, kernel, window);
+        for (int ky = 0; ky < kernel; ++ky, window += kernel) {
+          const float* from = corner + ky * in.row_stride;
+          std::copy_n(from, kernel, window);
+          __builtin_prefetch(from + kernel * in.row_stride);  // of the window below: rows are too short to be foreseen
+        }
       } else {
         for (std::int64_t ky = y.begin; ky < y.end; ++ky) {
           std::copy(corner + ky * in.row_stride + x.begin, corner + ky * in.row_stride + x.end,
