@@ -437,6 +437,34 @@ TEST_P(Kernel, LinearComputesOnlyThePanelsItIsAskedFor) {
   }
 }
 
+// Panels follow one another without a gap, and so do the parts of one for consecutive inputs. Of an even number of
+// vectors none stands alone.
+TEST_P(Kernel, PanelsOfALinear) {
+  constexpr int kInputs = 128;
+  for (const auto format : {cpu::WeightFormat::kFloat32, cpu::WeightFormat::kBfloat16, cpu::WeightFormat::kInt8}) {
+    const int most = cpu::linear_layout(isa(), format).panel_columns;
+    for (int vectors = 1; vectors <= 13; ++vectors) {
+      const int outputs = vectors * vector();
+      const cpu::PackedLinear op =
+          cpu::pack_linear(isa(), kInputs, outputs, std::vector<float>(product({outputs, kInputs})),
+                           std::vector<float>(product({outputs})), {}, format);
+      const std::byte* at = op.part_of_panel(0, 0, kInputs).data();
+      for (int panel = 0; panel < op.panels(); ++panel) {
+        const int columns = std::min(outputs - panel * op.panel_columns, op.panel_columns);
+        EXPECT_LE(columns, most);
+        EXPECT_GE(columns, vectors % 2 == 0 ? 2 * vector() : vector()) << outputs;
+        for (const auto& [first, last] : {std::pair(0, 32), std::pair(32, 96), std::pair(96, kInputs)}) {
+          const std::span<const std::byte> part = op.part_of_panel(panel, first, last);
+          EXPECT_EQ(part.data(), at);
+          at += part.size();
+        }
+      }
+      const auto bytes = static_cast<std::uint64_t>(at - op.part_of_panel(0, 0, kInputs).data());
+      EXPECT_EQ(bytes, op.weight.bytes() + op.bfloat16.bytes() + op.int8.bytes());
+    }
+  }
+}
+
 // ---- bfloat16
 
 // Inputs rounded as the reference rounds, in rows that end in zeros up to the next whole step and lie between what

@@ -309,13 +309,13 @@ Epilogue epilogue_of(Activation activation) {
   return Epilogue::kSilu;
 }
 
-// The layout's, unless a panel of a single vector would be left: its few sums wait for one another, and every input is
-// loaded for one product. Panels of two are nearly as fast as those of three.
+// The layout's, or two vectors where that leaves no panel of a single one: its few sums wait for one another, and every
+// input is loaded for one product. Panels of two are nearly as fast as those of three.
 int panel_columns(Isa isa, int outputs, const LinearLayout& layout) {
   const int width = lanes(isa);
   const auto vectors = padded_channels(outputs, isa) / width;
-  const bool leaves_one = vectors > 1 && vectors % (layout.panel_columns / width) == 1;
-  return leaves_one && layout.panel_columns > 2 * width ? 2 * width : layout.panel_columns;
+  const bool leaves_one = vectors % (layout.panel_columns / width) == 1;
+  return leaves_one && vectors % 2 == 0 ? 2 * width : layout.panel_columns;
 }
 
 PackedLinear pack_linear(Isa isa, int inputs, int outputs, std::span<const float> weight, std::span<const float> bias,
