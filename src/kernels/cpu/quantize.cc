@@ -25,6 +25,7 @@ using VI32 = hn::Vec<DI32>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 // Vectors whose integers are made bytes together.
 constexpr int kTogether = 4;
+constexpr int kRowsTogether = HWY_TARGET == HWY_AVX2 ? 2 : 4;
 
 void store_bytes(VI32 integers, std::uint8_t* out) { hn::StoreU(hn::DemoteTo(DU8(), integers), DU8(), out); }
 
@@ -55,46 +56,75 @@ HWY_INLINE void for_each_vector(int inputs, const Four& four, const One& one) {
   for (; k < inputs; k += kLanes) one(k);
 }
 
-// One run of a row. `in` may be read, and `values` is written, up to the next whole vector.
-QuantizedRun quantize_run(int inputs, const float* in, std::uint8_t* values) {
+// The vector that begins with input k, zeros behind the last of `inputs`.
+HWY_INLINE V load_inputs(int inputs, const float* in, int k) {
   const D d;
-  V low = hn::Zero(d);
-  V high = hn::Zero(d);
-  V sum = hn::Zero(d);  // finite only if all are
-  const auto load = [d, in, inputs](int k) HWY_ATTR {
-    const V x = hn::LoadU(d, in + k);
-    if (k + kLanes <= inputs) return x;
-    return hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(inputs - k)), x);
-  };
+  const V x = hn::LoadU(d, in + k);
+  if (k + kLanes <= inputs) return x;
+  return hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(inputs - k)), x);
+}
+
+// What the inputs of a run span, zero among them.
+struct Span {
+  float lowest;
+  float range;  // NaN unless all are finite
+};
+
+// Of kRows rows side by side: one alone waits for its minima, maxima and sums.
+template <int kRows>
+HWY_INLINE void find_spans(int inputs, const float* in, std::ptrdiff_t stride, Span (&spans)[kRows]) {
+  const D d;
+  V low[kRows];
+  V high[kRows];
+  V sum[kRows];  // finite only if all are
+  CONVNEXT_UNROLL
+  for (int r = 0; r < kRows; ++r) low[r] = high[r] = sum[r] = hn::Zero(d);
   for_each_vector(
       inputs,
       [&](int k) HWY_ATTR {
-        V x[kTogether];
         CONVNEXT_UNROLL
-        for (int i = 0; i < kTogether; ++i) x[i] = hn::LoadU(d, in + k + i * kLanes);
-        low = hn::Min(low, hn::Min(hn::Min(x[0], x[1]), hn::Min(x[2], x[3])));
-        high = hn::Max(high, hn::Max(hn::Max(x[0], x[1]), hn::Max(x[2], x[3])));
-        sum = hn::Add(sum, hn::Add(hn::Add(x[0], x[1]), hn::Add(x[2], x[3])));
+        for (int r = 0; r < kRows; ++r) {
+          V x[kTogether];
+          CONVNEXT_UNROLL
+          for (int i = 0; i < kTogether; ++i) x[i] = hn::LoadU(d, in + r * stride + k + i * kLanes);
+          low[r] = hn::Min(low[r], hn::Min(hn::Min(x[0], x[1]), hn::Min(x[2], x[3])));
+          high[r] = hn::Max(high[r], hn::Max(hn::Max(x[0], x[1]), hn::Max(x[2], x[3])));
+          sum[r] = hn::Add(sum[r], hn::Add(hn::Add(x[0], x[1]), hn::Add(x[2], x[3])));
+        }
       },
       [&](int k) HWY_ATTR {
-        const V x = load(k);
-        low = hn::Min(low, x);
-        high = hn::Max(high, x);
-        sum = hn::Add(sum, x);
+        CONVNEXT_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          const V x = load_inputs(inputs, in + r * stride, k);
+          low[r] = hn::Min(low[r], x);
+          high[r] = hn::Max(high[r], x);
+          sum[r] = hn::Add(sum[r], x);
+        }
       });
-  const float lowest = hn::GetLane(hn::MinOfLanes(d, low));
-  const float range = hn::GetLane(hn::MaxOfLanes(d, high)) - lowest;
-  bool finite = std::isfinite(range);
-  // Of numbers so large that their sum is none, each is asked.
-  if (finite && !hn::AllTrue(d, hn::IsFinite(sum))) {
-    finite = std::all_of(in, in + inputs, [](float x) { return std::isfinite(x); });
+  CONVNEXT_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const float lowest = hn::GetLane(hn::MinOfLanes(d, low[r]));
+    spans[r] = {lowest, hn::GetLane(hn::MaxOfLanes(d, high[r])) - lowest};
   }
-  if (!finite || range < kLeastRange) {
+  for (int r = 0; r < kRows; ++r) {
+    if (hn::AllTrue(d, hn::IsFinite(sum[r])) && std::isfinite(spans[r].range)) continue;
+    // Of numbers so large that their sum is none, each is asked.
+    const float* row = in + r * stride;
+    const bool finite =
+        std::isfinite(spans[r].range) && std::all_of(row, row + inputs, [](float x) { return std::isfinite(x); });
+    if (!finite) spans[r].range = std::numeric_limits<float>::quiet_NaN();
+  }
+}
+
+// One run of a row. `in` may be read, and `values` is written, up to the next whole vector.
+HWY_INLINE QuantizedRun quantize_run(int inputs, const float* in, const Span& span, std::uint8_t* values) {
+  const D d;
+  if (!(span.range >= kLeastRange)) {
     std::fill_n(values, round_up(inputs, kLanes), std::uint8_t{0});
-    return {finite ? 0.0f : std::numeric_limits<float>::quiet_NaN(), 0};
+    return {std::isnan(span.range) ? span.range : 0.0f, 0};
   }
-  const float steps = 255.0f / range;
-  const float zero = hn::GetLane(hn::Round(hn::Set(d, -lowest * steps)));
+  const float steps = 255.0f / span.range;
+  const float zero = hn::GetLane(hn::Round(hn::Set(d, -span.lowest * steps)));
   // The sum with 2^23 has no room for a fraction: it is rounded to nearest, ties to even, and its last bits are the
   // integer. A conversion would look for overflow.
   constexpr float kNoFraction = 0x1p23f;
@@ -111,20 +141,32 @@ QuantizedRun quantize_run(int inputs, const float* in, std::uint8_t* values) {
         for (int i = 0; i < kTogether; ++i) four[i] = integers(hn::LoadU(d, in + k + i * kLanes));
         store_bytes(four, values + k);
       },
-      [&](int k) HWY_ATTR { store_bytes(integers(load(k)), values + k); });
-  return {range / 255.0f, static_cast<std::int32_t>(zero)};
+      [&](int k) HWY_ATTR { store_bytes(integers(load_inputs(inputs, in, k)), values + k); });
+  return {span.range / 255.0f, static_cast<std::int32_t>(zero)};
+}
+
+// Rows [first, first + kRows).
+template <int kRows>
+void quantize_rows(std::int64_t first, int inputs, const float* in, std::ptrdiff_t in_stride,
+                   const QuantizedRows& out) {
+  for (int begin = 0; begin < inputs; begin += kQuantizedInputs) {
+    const int count = std::min(kQuantizedInputs, inputs - begin);
+    const float* run = in + first * in_stride + begin;
+    Span spans[kRows];
+    find_spans<kRows>(count, run, in_stride, spans);
+    for (int r = 0; r < kRows; ++r) {
+      out.runs[(first + r) * out.run_stride + begin / kQuantizedInputs] =
+          quantize_run(count, run + r * in_stride, spans[r], out.values + (first + r) * out.stride + begin);
+    }
+  }
 }
 
 }  // namespace
 
 void quantize(std::int64_t rows, int inputs, const float* in, std::ptrdiff_t in_stride, const QuantizedRows& out) {
-  for (std::int64_t m = 0; m < rows; ++m) {
-    for (int first = 0; first < inputs; first += kQuantizedInputs) {
-      const int count = std::min(kQuantizedInputs, inputs - first);
-      out.runs[m * out.run_stride + first / kQuantizedInputs] =
-          quantize_run(count, in + m * in_stride + first, out.values + m * out.stride + first);
-    }
-  }
+  std::int64_t m = 0;
+  for (; m + kRowsTogether <= rows; m += kRowsTogether) quantize_rows<kRowsTogether>(m, inputs, in, in_stride, out);
+  for (; m < rows; ++m) quantize_rows<1>(m, inputs, in, in_stride, out);
 }
 
 }  // namespace convnext::cpu::HWY_NAMESPACE
