@@ -66,9 +66,9 @@ parity:  ## compare MODEL with timm or transformers step by step: make parity PI
 	OMP_NUM_THREADS=1 "$$(tools/golden_python.sh)" tools/parity.py "$(MODEL)" $(PICTURES) \
 	  $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
-accuracy:  ## measure MODEL on a folder of pictures: make accuracy DATA=folder
-	@test -n "$(DATA)" || { echo "usage: make accuracy DATA=folder [MODEL=file]"; exit 2; }
-	$(BUILD)/bin/convnext eval "$(DATA)" --model "$(MODEL)"
+accuracy:  ## measure MODEL on a folder of pictures: make accuracy DATA=folder [PRECISION=bf16]
+	@test -n "$(DATA)" || { echo "usage: make accuracy DATA=folder [MODEL=file] [PRECISION=fp32|bf16|int8]"; exit 2; }
+	$(BUILD)/bin/convnext eval "$(DATA)" --model "$(MODEL)" $(if $(PRECISION),--precision $(PRECISION))
 
 install:  ## install what is built: make install PREFIX=/usr/local
 	cmake --install $(BUILD) --prefix "$(PREFIX)"

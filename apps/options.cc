@@ -213,7 +213,7 @@ void add_precision_option(CLI::App& command, DeviceOptions& options) {
   command
       .add_option_function<std::string>(
           "--precision", [&options](const std::string& name) { options.precision = precision_from_name(name); },
-          "What the network computes in: fp32, bf16 or int8 (default: as the model says, else fp32)")
+          "What the network computes in: fp32, bf16 or int8 (default: int8 for a file of integers, else fp32)")
       ->check(problem_of(precision_from_name))
       ->type_name("NAME");
 }

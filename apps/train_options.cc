@@ -60,6 +60,7 @@ void add_data_options(CLI::App& command, Options& options) {
 
 void add_model_settings(CLI::App& command, Options& options) {
   TrainSettings& s = options.settings;
+  s.model.clear();  // unless it is given, that of --init
   command.add_option("--model", s.model,
                      "Registered network to begin from (convnext list; default: convnext_tiny, or that of --init)");
   add_network_options(command, options.network);

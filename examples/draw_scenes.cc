@@ -207,7 +207,7 @@ std::optional<int> count_of(const char* text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 4) {
+  if (argc < 2 || argc > 4 || argv[1][0] == '-') {
     fmt::print(stderr, "usage: draw_scenes FOLDER [PICTURES to train on [PICTURES held out]]\n");
     return 2;
   }

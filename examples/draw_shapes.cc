@@ -64,7 +64,7 @@ convnext::Image draw(std::size_t shape, std::uint64_t key) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2 && argc != 3) {
+  if ((argc != 2 && argc != 3) || argv[1][0] == '-') {
     fmt::print(stderr, "usage: draw_shapes FOLDER [PICTURES a class to train on]\n");
     return 2;
   }

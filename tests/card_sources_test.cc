@@ -241,6 +241,27 @@ TEST_F(CardSources, ArgumentsOfTimmsConfigOverrideTheArchitecture) {
   EXPECT_EQ(found.origins.at("activation"), "config.json, 'pretrained_cfg'");
 }
 
+TEST_F(CardSources, ArgumentsOfTimmsThatMakeAnotherConvNeXtAreRefused) {
+  const auto find_with = [&](const char* arguments) {
+    config(fmt::format(R"({{"architecture": "convnext_tiny", "model_args": {}, "pretrained_cfg": {{}}}})", arguments));
+    return find(seen("convnext_tiny", 1000));
+  };
+  find_with(R"({"output_stride": 32, "drop_path_rate": 0.1, "conv_mlp": true, "head_init_scale": 0.5})");
+  expect_error(ErrorCode::kUnsupported, {"config.json', 'model_args', 'output_stride'", "convnext"},
+               [&] { find_with(R"({"output_stride": 16})"); });
+  expect_error(ErrorCode::kUnsupported, {"'model_args', 'surprise'", "convnext"},
+               [&] { find_with(R"({"surprise": 1})"); });
+}
+
+// As timm writes them for a network of one channel.
+TEST_F(CardSources, OneColourStandsForAll) {
+  config(R"({"architecture": "convnext_tiny", "num_classes": 1000,
+             "pretrained_cfg": {"input_size": [1, 224, 224], "mean": [0.449], "std": [0.226]}})");
+  const Preprocessing p = find(seen("convnext_tiny", 1000)).card.preprocessing;
+  EXPECT_EQ(p.mean, (std::array{0.449f, 0.449f, 0.449f}));
+  EXPECT_EQ(p.std, (std::array{0.226f, 0.226f, 0.226f}));
+}
+
 // Before 2023 the name of the weights was that of the architecture.
 TEST_F(CardSources, TimmsOldNamesAreThoseOfWeights) {
   config(R"({"architecture": "convnext_tiny_384_in22ft1k", "num_classes": 1000, "crop_pct": 0.9})");

@@ -120,6 +120,24 @@ TEST_F(Compare, MeasuresAConvNextByBothBackends) {
   }
 }
 
+// Weights and maps: the first map of 16 pictures at 224 alone is 40 x 56 x 56 floats a picture. By libtorch a block has
+// several of its width and one of four times as many at once.
+TEST_F(Compare, MemoryGrowsWithTheBatch) {
+  const auto memory_at = [this](const char* batch) {
+    const json rows = run_json({"convnext_atto", "--batch", batch, "--threads", "1", "--seconds", "0.01"});
+    std::vector<std::int64_t> memory;
+    for (const json& row : rows)
+      memory.push_back(row["memory_bytes"].is_null() ? 0 : row["memory_bytes"].get<std::int64_t>());
+    return memory;
+  };
+  const std::vector<std::int64_t> one = memory_at("1"), sixteen = memory_at("16");
+  ASSERT_EQ(one.size(), 2u);
+  if (one[0] == 0) GTEST_SKIP() << "the system does not tell";
+  constexpr std::int64_t kMap = std::int64_t{40} * 56 * 56 * 4;
+  EXPECT_GT(sixteen[0] - one[0], 15 * 4 * kMap) << "libtorch";
+  EXPECT_GT(sixteen[1] - one[1], 15 * kMap) << "engine";
+}
+
 TEST_F(Compare, RunsInHalfPrecision) {
   const json rows = run_json({model_, "--precision", "bf16", "--threads", "1", "--seconds", "0.01"});
   ASSERT_EQ(rows.size(), 2u);

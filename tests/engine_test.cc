@@ -23,6 +23,7 @@
 #include "engine/backend.h"
 #include "engine/network.h"
 #include "kernels/aligned_floats.h"
+#include "kernels/isa.h"
 #include "model/checkpoint.h"
 #include "model/formula.h"
 #include "model/registry.h"
@@ -173,8 +174,8 @@ TEST_P(FreeNetworks, RunAsTheReferenceDoes) { expect_agreement(GetParam().config
 
 class FastBackend : public testing::TestWithParam<std::string> {
  protected:
-  std::unique_ptr<Executable> compile(const NetworkConfig& config) const {
-    return make_cpu_backend(GetParam())->compile(config, formula_weights(config, 1), Precision::kFp32);
+  std::unique_ptr<Executable> compile(const NetworkConfig& config, Precision precision = Precision::kFp32) const {
+    return make_cpu_backend(GetParam())->compile(config, formula_weights(config, 1), precision);
   }
 };
 
@@ -251,8 +252,16 @@ TEST_P(FastBackend, AllocatesNothingAfterTheFirstRunAtAShape) {
   overlapping.head = Head::kMlp;
   overlapping.head_hidden = 45;
   ThreadPool pool(3);
-  for (const ConvNextConfig& config : {small_network(), with_grn(), overlapping}) {
-    const auto executable = compile(config);
+  std::vector<std::pair<ConvNextConfig, Precision>> networks;
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
+    if (precision != Precision::kFp32 && GetParam() == "scalar") continue;  // it has float32 alone
+    for (const ConvNextConfig& config : {small_network(), with_grn(), overlapping}) {
+      networks.emplace_back(config, precision);
+    }
+  }
+  for (const auto& [config, precision] : networks) {
+    SCOPED_TRACE(name_of(precision));
+    const auto executable = compile(config, precision);
     for (ThreadPool* const threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
       Workspace workspace;
       workspace.pool = threads;

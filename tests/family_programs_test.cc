@@ -145,6 +145,18 @@ TEST_F(FamilyPrograms, WhatIsTheEnginesAloneIsRefused) {
   expect_failure({"run", "--model", "resnet.safetensors", "--input", "x.npy", "--output", "y.npy"}, 1, {"channels"});
 }
 
+// Without --model the network is the file's.
+TEST_F(FamilyPrograms, AResNetsFileIsTrainedOn) {
+  make_resnet();
+  std::filesystem::copy(folder_ / "data" / "val", folder_ / "data" / "train", std::filesystem::copy_options::recursive);
+  const ChildResult trained = run({"train", "data", "--init", "resnet.safetensors", "--epochs", "1", "--batch-size",
+                                   "4", "--threads", "1", "--output", "run"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const json info = run_json({"info", "run"});
+  EXPECT_EQ(info["architecture"], "resnet50");
+  EXPECT_EQ(info["params"], run_json({"info", "resnet.safetensors"})["params"]);
+}
+
 // A check vector tells a file whose weights were changed.
 TEST_F(FamilyPrograms, VerifyFindsAResNetThatWasChanged) {
   make_resnet();

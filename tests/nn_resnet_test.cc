@@ -79,7 +79,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, ResNetGolden,
                                            "training"),
                          [](const auto& info) { return info.param; });
 
-// The steps at a sixteenth and a quarter of their width; the deep ones with a block or two a stage.
+// The registered networks, and the steps at a sixteenth and a quarter of their width; all that are deep with a block or
+// two a stage.
 std::vector<RoadmapStep> small_steps() {
   std::vector<RoadmapStep> steps;
   for (RoadmapStep step : roadmap(Track::kResNet50)) {
@@ -90,6 +91,13 @@ std::vector<RoadmapStep> small_steps() {
   for (RoadmapStep step : roadmap(Track::kResNet200)) {
     step.network = with_overrides(with_width_divisor(step.network, 4), {.depths = std::vector{1, 2, 2, 1}});
     step.name = "r200_" + step.name;
+    steps.push_back(step);
+  }
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.family != Family::kResNet) continue;
+    RoadmapStep step;
+    step.name = entry.name;
+    step.network = with_overrides(entry.network, {.depths = std::vector{1, 1, 2, 1}});
     steps.push_back(step);
   }
   for (RoadmapStep& step : steps) set_class_count(step.network, 10);

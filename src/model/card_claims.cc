@@ -91,8 +91,9 @@ class Object {
     if (!value) return std::nullopt;
     std::array<float, 3> result{};
     for (std::size_t i = 0; i < result.size(); ++i) {
-      const bool is_list = value->is_array() && value->size() == result.size();
-      const Json& item = is_list ? (*value)[i] : *value;
+      // Of a list of one too, which timm writes for networks of one channel.
+      const bool is_list = value->is_array() && (value->size() == result.size() || value->size() == 1);
+      const Json& item = is_list ? (*value)[value->size() == 1 ? 0 : i] : *value;
       if (!item.is_number()) refuse(key, "three numbers");
       result[i] = item.get<float>();
     }
@@ -293,6 +294,15 @@ void refuse_other_arguments(const Object& arguments, const NetworkConfig& networ
   const auto* swin = std::get_if<SwinConfig>(&network);
   const auto is_known = [&](std::string_view key) {
     if (key == "num_classes" || key == "in_chans" || key == "global_pool") return true;
+    if (std::holds_alternative<ConvNextConfig>(network)) {
+      // Read by read_arguments(), or seen by the tensors. Strides other than 32 in all are dilated convolutions.
+      constexpr std::string_view kRead[] = {
+          "depths",        "dims",      "kernel_sizes",    "patch_size",       "use_grn",
+          "ls_init_value", "stem_type", "act_layer",       "norm_layer",       "norm_eps",
+          "conv_mlp",      "conv_bias", "head_norm_first", "head_hidden_size", "head_init_scale"};
+      if (key == "output_stride") return arguments.integers("output_stride") == std::vector{32};
+      if (std::ranges::find(kRead, key) != std::end(kRead)) return true;
+    }
     if (key == "bn_eps") return std::holds_alternative<EfficientNetConfig>(network);
     if (key == "img_size") return timm_fixes_input_size(network);
     if (key == "window_size") return swin != nullptr;
@@ -348,13 +358,12 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
     if (const auto said = arguments->integers("in_chans")) {
       check_same(*arguments, "in_chans", *said, {input_channels(network)});
     }
+    refuse_other_arguments(*arguments, network, fixed_side);
     claims.norm_eps = arguments->number(convnext ? "norm_eps" : "bn_eps");
     if (convnext) {
       claims.activation = activation_of(*arguments, "act_layer");
       read_arguments(*arguments, *convnext, expected);
       claims.describes_tensors = arguments->has("depths") && arguments->has("dims");
-    } else {
-      refuse_other_arguments(*arguments, network, fixed_side);
     }
   }
   if (convnext && registered) claims.network = expected;
