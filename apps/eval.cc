@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "apps/commands.h"
@@ -24,6 +27,7 @@ namespace fs = std::filesystem;
 struct EvalOptions {
   EvaluationCommand evaluation;
   DecodeOptions decode;
+  std::optional<Precision> against;
   // Of detectors.
   std::string pictures;
   bool per_category = false;
@@ -56,7 +60,8 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
            {options.by_index, "--by-index"},
            {!options.class_map.empty(), "--class-map"},
            {!options.confusion.empty(), "--confusion"},
-           {options.device.precision.has_value(), "--precision"}}) {
+           {options.device.precision.has_value(), "--precision"},
+           {all_options.against.has_value(), "--against"}}) {
     refuse(given, option, "a classifier and folders of pictures");
   }
   if (options.model.model.empty()) {
@@ -103,19 +108,30 @@ ExitCode eval(const EvalOptions& all_options) {
   const Model model = adjusted(load_model(options.model, options.device), options.preprocessing, options.labels);
   require_classifier(model);
   const EvaluationData data = open_evaluation_data(options, {.count = model.classes(), .labels = model.labels()});
+  std::optional<Model> other;
+  std::optional<EvaluationAgainst> against;
+  if (all_options.against) {
+    DeviceOptions device = options.device;
+    device.precision = all_options.against;
+    other = adjusted(load_model(options.model, device), options.preprocessing, options.labels);
+    against.emplace(std::string(name_of(*all_options.against)), ClassificationMetrics(model.classes()));
+  }
 
   ClassificationMetrics metrics(model.classes());
   ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(data.samples.size())));
-  PictureRunner runner(model, PictureOutput::kLogits, options.batch_size, all_options.decode,
-                       [&](const PictureResult& result) {
-                         if (result.error.empty()) {
-                           metrics.add(result.values, result.target);
-                         } else {
-                           progress.clear();
-                           report(result.error);
-                         }
-                         progress.advance(1);
-                       });
+  PictureRunner runner(
+      model, PictureOutput::kLogits, options.batch_size, all_options.decode,
+      [&](const PictureResult& result) {
+        if (result.error.empty()) {
+          metrics.add(result.values, result.target);
+          if (against) against->add(result.values, result.other, result.target);
+        } else {
+          progress.clear();
+          report(result.error);
+        }
+        progress.advance(1);
+      },
+      other ? &*other : nullptr);
   for (const Sample& sample : data.samples) runner.add(sample.picture, sample.label);
   runner.finish();
   progress.clear();
@@ -123,6 +139,7 @@ ExitCode eval(const EvalOptions& all_options) {
                                      .data = data.name,
                                      .labels = model.labels(),
                                      .metrics = metrics,
+                                     .against = against ? &*against : nullptr,
                                      .failed = runner.failed(),
                                      .seconds = progress.progress().seconds()});
 }
@@ -143,8 +160,15 @@ void add_eval(CLI::App& program, Command& chosen) {
   command->add_option("--results", options->results, "Of a detector: write what it found, in COCO's format of results")
       ->type_name("FILE");
   add_decode_options(*command, options->decode);
+  command
+      ->add_option_function<std::string>(
+          "--against", [options](const std::string& name) { options->against = precision_from_name(name); },
+          "Compute in this precision too, and tell how near the answers are to it: fp32, bf16 or int8")
+      ->check(problem_of(precision_from_name))
+      ->type_name("NAME");
   command->footer(
       "Examples: convnext eval cifar10/test --model models/convnext_cifar10.safetensors\n"
+      "          convnext eval cifar10/test --model convnext_cifar10 --precision bf16 --against fp32\n"
       "          convnext eval instances_val.json --pictures val --model detector.safetensors");
   command->callback([&chosen, options] { chosen = [options] { return eval(*options); }; });
 }

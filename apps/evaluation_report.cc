@@ -79,9 +79,14 @@ Json to_json(const EvaluationReport& result) {
                {"pictures", metrics.pictures()},
                {"failed", result.failed},
                {"seconds", result.seconds},
-               {"pictures_per_second", pictures_per_second(result)},
-               {"per_class", Json::array()},
-               {"reliability", Json::array()}};
+               {"pictures_per_second", pictures_per_second(result)}};
+  if (const EvaluationAgainst* against = result.against) {
+    json["against"] = {{"precision", against->precision},           {"top1", against->metrics.top1()},
+                       {"top5", against->metrics.top5()},           {"loss", against->metrics.loss()},
+                       {"agreement", against->answers.agreement()}, {"cosine", against->answers.cosine()}};
+  }
+  json["per_class"] = Json::array();
+  json["reliability"] = Json::array();
   for (const std::size_t i : classes_of_data(metrics)) {
     const auto& count = metrics.per_class()[i];
     json["per_class"].push_back({{"label", label_of(result, i)},
@@ -172,7 +177,13 @@ void print_report(const EvaluationReport& result) {
                     format_duration(result.seconds), pictures_per_second(result)));
   print(fmt::format("top-1              {}\ntop-5              {}\nloss               {:.4f}\n",
                     strong(format_percent(metrics.top1())), format_percent(metrics.top5()), metrics.loss()));
-  print(fmt::format("calibration error  {}\n\n", format_percent(metrics.calibration_error())));
+  print(fmt::format("calibration error  {}\n", format_percent(metrics.calibration_error())));
+  if (const EvaluationAgainst* against = result.against) {
+    print(fmt::format("against {:<10} {} top-1; the same class for {:.2f} % of pictures, cosine of the logits {:.6f}\n",
+                      against->precision, format_percent(against->metrics.top1()), against->answers.agreement(),
+                      against->answers.cosine()));
+  }
+  print("\n");
   print_classes(result);
   print_confusions(result);
   print_matrix(result);

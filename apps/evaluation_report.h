@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "apps/answer_comparison.h"
 #include "apps/exit_code.h"
 #include "apps/options.h"
 #include "io/dataset.h"
@@ -38,12 +40,25 @@ struct EvaluationData {
 };
 EvaluationData open_evaluation_data(const EvaluationCommand& options, const ModelClasses& classes);
 
+// The same model in another precision.
+struct EvaluationAgainst {
+  std::string precision;
+  ClassificationMetrics metrics;
+  AnswerComparison answers{};
+
+  void add(std::span<const float> values, std::span<const float> others, int target) {
+    metrics.add(others, target);
+    answers.add(values, others);
+  }
+};
+
 struct EvaluationReport {
   std::string architecture;
   std::string data;
   std::vector<std::string> labels;  // of the model; empty when not known
   const ClassificationMetrics& metrics;
-  std::int64_t failed = 0;  // pictures
+  const EvaluationAgainst* against = nullptr;  // where it was asked for
+  std::int64_t failed = 0;                     // pictures
   double seconds = 0.0;
 };
 

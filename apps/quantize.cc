@@ -1,13 +1,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <vector>
 
+#include "apps/answer_comparison.h"
 #include "apps/commands.h"
 #include "apps/evaluation_report.h"
 #include "apps/options.h"
@@ -44,20 +43,15 @@ struct QuantizeOptions {
 struct Comparison {
   bool has_classes = false;
   bool has_labels = false;
-  std::int64_t pictures = 0;
-  std::int64_t failed = 0;
-  std::int64_t same_class = 0;  // pictures
-  double cosines = 0.0;         // of the answers to each picture, summed
+  AnswerComparison answers;
+  std::int64_t failed = 0;  // pictures
   std::optional<ClassificationMetrics> before;
   std::optional<ClassificationMetrics> after;
 
-  // Percent of pictures that get the same class.
-  double agreement() const { return 100.0 * static_cast<double>(same_class) / static_cast<double>(pictures); }
-  double cosine() const { return cosines / static_cast<double>(pictures); }
   // What is lost, in percent: of top-1 where labels are known, else of agreement, else of cosine.
   double drop() const {
     if (has_labels) return before->top1() - after->top1();
-    return has_classes ? 100.0 - agreement() : 100.0 * (1.0 - cosine());
+    return has_classes ? 100.0 - answers.agreement() : 100.0 * (1.0 - answers.cosine());
   }
   std::string_view drop_of() const { return has_labels ? "top-1" : has_classes ? "agreement" : "cosine"; }
 };
@@ -74,20 +68,6 @@ std::vector<Sample> pictures_of(const QuantizeOptions& options, const Model& mod
     return true;
   });
   return samples;
-}
-
-double cosine(std::span<const float> a, std::span<const float> b) {
-  double product = 0;
-  double a_square = 0;
-  double b_square = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    product += double{a[i]} * double{b[i]};
-    a_square += double{a[i]} * double{a[i]};
-    b_square += double{b[i]} * double{b[i]};
-  }
-  if (a_square == 0 && b_square == 0) return 1.0;
-  const double cosine = product / std::sqrt(a_square * b_square);
-  return std::isfinite(cosine) ? cosine : 0.0;
 }
 
 Comparison compare(const Checkpoint& checkpoint, const QuantizeOptions& options, std::shared_ptr<ThreadPool> pool) {
@@ -110,9 +90,7 @@ Comparison compare(const Checkpoint& checkpoint, const QuantizeOptions& options,
   ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(samples.size())));
   const auto take = [&](const PictureResult& result) {
     if (result.error.empty()) {
-      ++comparison.pictures;
-      comparison.cosines += cosine(result.values, result.other);
-      if (comparison.has_classes && top_k(result.values, 1) == top_k(result.other, 1)) ++comparison.same_class;
+      comparison.answers.add(result.values, result.other);
       if (options.labels) {
         comparison.before->add(result.values, result.target);
         comparison.after->add(result.other, result.target);
@@ -129,7 +107,7 @@ Comparison compare(const Checkpoint& checkpoint, const QuantizeOptions& options,
   for (const Sample& sample : samples) runner.add(sample.picture, sample.label);
   runner.finish();
   progress.clear();
-  if (comparison.pictures == 0) {
+  if (comparison.answers.pictures() == 0) {
     throw Error(ErrorCode::kDamaged, fmt::format("not one picture of '{}' could be read", options.pictures));
   }
   return comparison;
@@ -146,14 +124,16 @@ void show(const Comparison& comparison) {
     table.add({"loss", fmt::format("{:.4f}", before.loss()), fmt::format("{:.4f}", after.loss())});
     print(table.text());
   }
-  if (comparison.has_classes) print(fmt::format("same class  {:.2f} % of pictures\n", comparison.agreement()));
-  print(fmt::format("cosine      {:.6f}, the mean of {} pictures\n", comparison.cosine(), comparison.pictures));
+  const AnswerComparison& answers = comparison.answers;
+  if (comparison.has_classes) print(fmt::format("same class  {:.2f} % of pictures\n", answers.agreement()));
+  print(fmt::format("cosine      {:.6f}, the mean of {} pictures\n", answers.cosine(), answers.pictures()));
 }
 
 nlohmann::ordered_json to_json(const Comparison& comparison) {
-  nlohmann::ordered_json json = {
-      {"pictures", comparison.pictures}, {"failed", comparison.failed}, {"cosine", comparison.cosine()}};
-  if (comparison.has_classes) json["agreement"] = comparison.agreement();
+  nlohmann::ordered_json json = {{"pictures", comparison.answers.pictures()},
+                                 {"failed", comparison.failed},
+                                 {"cosine", comparison.answers.cosine()}};
+  if (comparison.has_classes) json["agreement"] = comparison.answers.agreement();
   if (comparison.has_labels) {
     for (const auto& [name, metrics] :
          {std::pair("fp32", &*comparison.before), std::pair("int8", &*comparison.after)}) {

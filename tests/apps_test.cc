@@ -9,6 +9,7 @@
 #include "child_process.h"
 #include "convnext/model.h"
 #include "core/progress.h"
+#include "engine/backend.h"
 #include "io/npy.h"
 #include "io/pytorch.h"
 #include "io/safetensors.h"
@@ -698,6 +699,18 @@ TEST_F(Apps, EvalMeasuresWhatTheModelSays) {
   EXPECT_EQ(again["top1"], result["top1"]);
   EXPECT_NEAR(again["loss"], result["loss"], 1e-6);
   EXPECT_THAT(run({"eval", path("data"), "--model", file}).out, AllOf(HasSubstr("66.67 %"), HasSubstr(label)));
+
+  // Against itself nothing differs, and int8 is near.
+  const json same = run_json({"eval", path("data"), "--model", file, "--against", "fp32"})["against"];
+  EXPECT_EQ(same["top1"], result["top1"]);
+  EXPECT_EQ(same["agreement"], 100.0);
+  EXPECT_NEAR(same["cosine"], 1.0, 1e-12);
+  if (available_isas().front() != "scalar") {
+    const json int8 = run_json({"eval", path("data"), "--model", file, "--against", "int8"})["against"];
+    EXPECT_EQ(int8["precision"], "int8");
+    EXPECT_GT(int8["cosine"], 0.99);
+    EXPECT_LT(int8["cosine"], 1.0 - 1e-9);
+  }
 
   write_bytes(folder_ / "data/val/cat/bad.png", "no");
   const json with_bad = run_json({"eval", path("data"), "--model", file}, 1);

@@ -149,8 +149,8 @@ TEST_F(FamilyPrograms, WhatIsTheEnginesAloneIsRefused) {
 TEST_F(FamilyPrograms, AResNetsFileIsTrainedOn) {
   make_resnet();
   std::filesystem::copy(folder_ / "data" / "val", folder_ / "data" / "train", std::filesystem::copy_options::recursive);
-  const ChildResult trained = run({"train", "data", "--init", "resnet.safetensors", "--epochs", "1", "--batch-size",
-                                   "4", "--threads", "1", "--output", "run"});
+  const ChildResult trained = run({"train", "data", "--init", "resnet.safetensors", "--epochs", "1", "--warmup-epochs",
+                                   "0", "--batch-size", "4", "--threads", "1", "--output", "run"});
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
   const json info = run_json({"info", "run"});
   EXPECT_EQ(info["architecture"], "resnet50");

@@ -97,7 +97,7 @@ std::vector<RoadmapStep> small_steps() {
     if (entry.family != Family::kResNet) continue;
     RoadmapStep step;
     step.name = entry.name;
-    step.network = with_overrides(entry.network, {.depths = std::vector{1, 1, 2, 1}});
+    step.network = with_overrides(entry.network, {.depths = std::vector{1, 1, 1, 1}});
     steps.push_back(step);
   }
   for (RoadmapStep& step : steps) set_class_count(step.network, 10);

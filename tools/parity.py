@@ -3,7 +3,8 @@
     build/goldens/bin/python tools/parity.py MODEL PICTURE... [--architecture NAME] [--limit N]
 
 MODEL is a file of ours (its card says the network), a folder as timm or Hugging Face lay it out (with a config.json), or
-a file with timm's names together with --architecture. PICTURES are files, or folders that are searched.
+a bare file with the names of timm, of the authors or of torchvision: its network is that of --architecture, or the one
+that `convnext inspect` finds, and so is how pictures are prepared. PICTURES are files, or folders that are searched.
 
     decode      the stored picture                                  Image.open(...).convert("RGB")
     resize      resized and cropped, 8 bits
@@ -85,17 +86,19 @@ TRANSFORMS = {
 }
 
 
+def transform_of(settings):
+    make_transform = TRANSFORMS[settings.get("pipeline", "timm")]
+    statistics = {"mean": settings["mean"], "std": settings["std"]}
+    return make_transform(
+        settings["resolution"], settings["crop_fraction"], settings["crop_mode"], settings["interpolation"], statistics
+    )
+
+
 def of_card(card, state):
     """A file of ours: timm's names, and the settings in its metadata."""
     model = build(card["architecture"], card.get("network", {}))
     model.load_state_dict(state)
-    settings = card["preprocessing"]
-    make_transform = TRANSFORMS[settings.get("pipeline", "timm")]
-    statistics = {"mean": settings["mean"], "std": settings["std"]}
-    transform = make_transform(
-        settings["resolution"], settings["crop_fraction"], settings["crop_mode"], settings["interpolation"], statistics
-    )
-    return "timm, built as the card says", model, run, transform
+    return "timm, built as the card says", model, run, transform_of(card["preprocessing"])
 
 
 def timm_transform(pretrained_cfg):
@@ -103,7 +106,26 @@ def timm_transform(pretrained_cfg):
     return ComposedTransform(timm.data.create_transform(**config, is_training=False))
 
 
-def of_transformers(folder):
+def of_torchvision(card, state):
+    import torchvision
+
+    model = torchvision.models.get_model(card["architecture"], num_classes=state["classifier.2.weight"].shape[0]).eval()
+    model.load_state_dict(state)
+
+    def run_it(model, x):
+        named = {}
+        with torch.no_grad():
+            for i, part in enumerate(model.features):
+                x = part(x)
+                if i % 2 == 1:  # between them are the stem and the downsampling layers
+                    named[f"stages.{i // 2}"] = x
+            named["logits"] = model.classifier(model.avgpool(x))
+        return {name: tensor.double().numpy() for name, tensor in named.items()}
+
+    return f"torchvision's {card['architecture']}", model, run_it, transform_of(card["preprocessing"])
+
+
+def of_transformers(folder, program):
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(folder)
@@ -118,7 +140,10 @@ def of_transformers(folder):
         named["logits" if classifies else "pooled"] = outputs.logits if classifies else outputs.pooler_output
         return {name: tensor.double().numpy() for name, tensor in named.items()}
 
-    transform = ProcessorTransform(transformers.AutoImageProcessor.from_pretrained(folder))
+    if (folder / "preprocessor_config.json").exists():
+        transform = ProcessorTransform(transformers.AutoImageProcessor.from_pretrained(folder))
+    else:
+        transform = transform_of(inspected(program, folder, "")["card"]["preprocessing"])
     return f"transformers' {type(model).__name__}", model, run_it, transform
 
 
@@ -128,12 +153,23 @@ def read_state(path):
     return timm.models.load_state_dict(str(path), use_ema=True)
 
 
-def reference_for(path, architecture):
+def inspected(program, path, architecture):
+    """What our program finds in it."""
+    options = ["--architecture", architecture] if architecture else []
+    done = subprocess.run([str(program), "inspect", str(path), "--json", *options], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"parity: {done.stderr.strip() or done.stdout.strip()}")
+    return json.loads(done.stdout)
+
+
+def reference_for(path, architecture, program):
     """What it is, the model, how to run it, and its transform."""
+    if not path.exists():
+        raise SystemExit(f"parity: there is no '{path}'")
     if path.is_dir() and (path / "config.json").exists():
         config = json.loads((path / "config.json").read_text())
         if "model_type" in config:
-            return of_transformers(path)
+            return of_transformers(path, program)
         model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
         return f"timm's {config['architecture']}", model, run, timm_transform(model.pretrained_cfg)
     if path.is_dir():
@@ -143,13 +179,18 @@ def reference_for(path, architecture):
             metadata = file.metadata() or {}
         if CARD in metadata:
             return of_card(json.loads(metadata[CARD]), {k: v.float() for k, v in read_state(path).items()})
-    if not architecture:
-        raise SystemExit(f"parity: '{path}' does not say what it is: name its network with --architecture")
+    found = inspected(program, path, architecture)
+    card = found["card"]
     state = {name: value.float() for name, value in read_state(path).items()}
-    classes = next((value.shape[0] for name, value in state.items() if name == "head.fc.weight"), 0)
-    model = timm.create_model(architecture, num_classes=classes).eval()
-    model.load_state_dict(timm.models.convnext.checkpoint_filter_fn(state, model))
-    return f"timm's {architecture}", model, run, timm_transform(timm.get_pretrained_cfg(architecture).to_dict())
+    if found["layout"] == "torchvision":
+        return of_torchvision(card, state)
+    classes = next((value.shape[0] for name, value in state.items() if name in ("head.fc.weight", "head.weight")), 0)
+    model = timm.create_model(card["architecture"], num_classes=classes).eval()
+    try:
+        model.load_state_dict(timm.models.convnext.checkpoint_filter_fn(state, model))
+    except RuntimeError as error:
+        raise SystemExit(f"parity: timm does not read the layout {found['layout']}: {error}") from None
+    return f"timm's {card['architecture']}", model, run, transform_of(card["preprocessing"])
 
 
 class Comparison:
@@ -230,7 +271,7 @@ def main():
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/release/bin/convnext")
     options = parser.parse_args()
     files = pictures_in(options.pictures, options.limit)
-    name, model, run_reference, transform = reference_for(options.model, options.architecture)
+    name, model, run_reference, transform = reference_for(options.model, options.architecture, options.program)
     print(f"{options.model} against {name}, {len(files)} pictures")
     model_options = ["--model", options.model]
     if options.architecture:

@@ -11,8 +11,9 @@ that happens on first use. torch.compile compiles anew in every process: a froze
 
 Every peer is a process that has the same weights and the same input and stays; they take turns of --seconds, and
 whoever is not at work is stopped. A ratio is ours to theirs in the same turn; what is printed is the median over the
-rounds. Outputs are held against PyTorch's in float32. --cold times processes that load the model, answer one picture
-and end. Results are added to build/peers/results.json: a measurement replaces the one before of the same name.
+rounds. Outputs are held against PyTorch's in float32, and one that is too far from it ends the measurement. --cold
+times processes that load the model, answer one picture and end. Results are added to build/peers/results.json: a
+measurement replaces the one before of the same name.
 """
 
 import argparse
@@ -41,6 +42,7 @@ PEERS = {  # and the precisions that each is measured in
     "OpenVINO": ("fp32", "bf16", "int8"),
 }
 REFERENCE = ("PyTorch", "fp32")
+LARGEST_ERROR = {"fp32": 1e-5, "bf16": 2e-2, "int8": 1e-1}  # relative, of logits; beyond it another network was timed
 CARD = "convnext_card_v1"
 CALIBRATION_PICTURES = 8
 
@@ -404,6 +406,9 @@ def measure(options, precision, batch):
             f"  {row['peer']:14} {row['median']:8.2f} {row['best']:8.2f} {100 * row['spread']:6.1f} % {ratio:>11}   "
             f"{row['relative_error']:.1e}"
         )
+    for row in rows:
+        if not row["relative_error"] <= LARGEST_ERROR[precision]:
+            sys.exit(f"{row['peer']} answers otherwise than {' in '.join(REFERENCE)}: a ratio would mean nothing")
     return rows
 
 
@@ -472,6 +477,12 @@ def machine():
         "system": platform.platform(),
         "versions": versions,
     }
+
+
+def print_machine():
+    facts = machine()
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    print(f"{facts['processor']}, {facts['processors']} processors, {' '.join(facts['instructions'])}\n{versions}")
 
 
 def save(options, kind, rows):
@@ -589,6 +600,7 @@ def main():
     elif options.cold:
         save(options, "cold", measure_cold(options))
     else:
+        print_machine()
         for precision in options.precisions:
             for batch in options.batches:
                 save(options, "speed", measure(options, precision, batch))

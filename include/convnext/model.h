@@ -151,7 +151,7 @@ class Model {
 };
 
 // Scratch memory and threads for running a model: one thread's at a time. It grows to what the largest call needed and
-// keeps that, so that later calls allocate nothing but their results.
+// keeps that, so that later runs allocate nothing but inputs and results.
 class Context {
  public:
   // With the model's threads.
