@@ -147,8 +147,13 @@ def of_transformers(folder, program):
     return f"transformers' {type(model).__name__}", model, run_it, transform
 
 
+def is_safetensors(path):
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def read_state(path):
-    if path.suffix == ".safetensors":
+    if is_safetensors(path):
         return safetensors.torch.load_file(path)
     return timm.models.load_state_dict(str(path), use_ema=True)
 
@@ -174,7 +179,7 @@ def reference_for(path, architecture, program):
         return f"timm's {config['architecture']}", model, run, timm_transform(model.pretrained_cfg)
     if path.is_dir():
         path = path / "model.safetensors"
-    if path.suffix == ".safetensors":
+    if is_safetensors(path):
         with safetensors.torch.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         if CARD in metadata:
@@ -186,10 +191,7 @@ def reference_for(path, architecture, program):
         return of_torchvision(card, state)
     classes = next((value.shape[0] for name, value in state.items() if name in ("head.fc.weight", "head.weight")), 0)
     model = timm.create_model(card["architecture"], num_classes=classes).eval()
-    try:
-        model.load_state_dict(timm.models.convnext.checkpoint_filter_fn(state, model))
-    except RuntimeError as error:
-        raise SystemExit(f"parity: timm does not read the layout {found['layout']}: {error}") from None
+    model.load_state_dict(timm.models.convnext.checkpoint_filter_fn(state, model))
     return f"timm's {card['architecture']}", model, run, transform_of(card["preprocessing"])
 
 
@@ -271,7 +273,13 @@ def main():
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/release/bin/convnext")
     options = parser.parse_args()
     files = pictures_in(options.pictures, options.limit)
-    name, model, run_reference, transform = reference_for(options.model, options.architecture, options.program)
+    try:
+        name, model, run_reference, transform = reference_for(options.model, options.architecture, options.program)
+    except RuntimeError as error:
+        raise SystemExit(
+            f"parity: no reference loads '{options.model}' (a file of Hugging Face's: name its folder): "
+            f"{str(error).splitlines()[0]}"
+        ) from None
     print(f"{options.model} against {name}, {len(files)} pictures")
     model_options = ["--model", options.model]
     if options.architecture:
