@@ -114,7 +114,8 @@ ExitCode eval(const EvalOptions& all_options) {
     DeviceOptions device = options.device;
     device.precision = all_options.against;
     other = adjusted(load_model(options.model, device), options.preprocessing, options.labels);
-    against.emplace(std::string(name_of(*all_options.against)), ClassificationMetrics(model.classes()));
+    against = EvaluationAgainst{.precision = std::string(name_of(*all_options.against)),
+                                .metrics = ClassificationMetrics(model.classes())};
   }
 
   ClassificationMetrics metrics(model.classes());
