@@ -153,8 +153,9 @@ TEST_F(FamilyPrograms, AResNetsFileIsTrainedOn) {
                                    "0", "--batch-size", "4", "--threads", "1", "--output", "run"});
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
   const json info = run_json({"info", "run"});
-  EXPECT_EQ(info["architecture"], "resnet50");
-  EXPECT_EQ(info["params"], run_json({"info", "resnet.safetensors"})["params"]);
+  EXPECT_EQ(info["family"], "resnet");
+  EXPECT_EQ(info["depths"], json({1, 1}));
+  EXPECT_EQ(info["dims"], json({8, 16}));
 }
 
 // A check vector tells a file whose weights were changed.
