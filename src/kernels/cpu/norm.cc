@@ -55,7 +55,7 @@ HWY_INLINE void sum_channels(int channels, const float* rows, std::ptrdiff_t str
   }
 }
 
-// One number at a time: dividing and taking roots of whole vectors takes four times as long.
+// One number at a time: roots and divisions of whole vectors take longer.
 HWY_INLINE float square_root(float x) {
   const hn::CappedTag<float, 1> one;
   return hn::GetLane(hn::Sqrt(hn::Set(one, x)));
