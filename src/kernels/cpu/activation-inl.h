@@ -43,7 +43,7 @@ HWY_INLINE V polynomial(D d, V x, const float (&coefficients)[kCount]) {
 #if HWY_TARGET == HWY_AVX3
 // The half of erf(|x| / sqrt(2)) by cells of |x|, a lane each, in place of the quotient: a permutation picks the terms
 // of a cell, without a division. Cell k reaches from (k - 1/2) to (k + 1/2) widths, the last to the end, where the sum
-// is 1/2 to the last bit. Minimax fits; low powers first.
+// is 1/2 to the last bit. Minimax fits, which tools/fit_gelu.py prints; low powers first.
 struct GeluCells {
   static constexpr float kEnd = 5.2f;
   static constexpr float kWidth = 3.357004523e-01f;

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "kernels/cpu/activation-inl.h"
+#include "kernels/cpu/rows-inl.h"
 #include "kernels/linear.h"
 #include "kernels/padding.h"
 
@@ -58,7 +59,7 @@ constexpr std::int64_t pieces_of(std::int64_t inputs, int inputs_a_piece) {
   return (inputs + inputs_a_piece - 1) / inputs_a_piece;
 }
 
-// Rows whose activations are on the way at once: one alone would wait for each step of its chain of operations to end.
+// Rows whose activations are on the way at once.
 constexpr int kRowsTogether = 2;
 
 // What is done to a sum: f of an epilogue. kCoarse: what comes out is made narrow before it is multiplied.
@@ -92,14 +93,6 @@ void with_finish(Epilogue epilogue, const Body& body) {
     case Epilogue::kResidual:
       return body(Finish<Epilogue::kResidual, kCoarse>());
   }
-}
-
-// Calls rows<kRows>(first row) for kRowsTogether rows at a time, and for each that is left.
-template <class Rows>
-HWY_INLINE void for_rows_together(std::int64_t count, const Rows& rows) {
-  std::int64_t m = 0;
-  for (; m + kRowsTogether <= count; m += kRowsTogether) rows.template operator()<kRowsTogether>(m);
-  for (; m < count; ++m) rows.template operator()<1>(m);
 }
 
 template <class F, int kVectors, int kRows>
@@ -144,7 +137,7 @@ void finish_tile(const LinearCall& call, const Panel& at, std::int64_t first, st
   // Another epilogue reads nothing there, and null has no places.
   const float* residual =
       F::kEpilogue == Epilogue::kResidual ? call.residual + first * call.out_stride + at.out_column : out;
-  for_rows_together(rows, [&]<int kRows>(std::int64_t m) {
+  for_rows_together<kRowsTogether>(rows, [&]<int kRows>(std::int64_t m) {
     finish_rows<F, kVectors, kRows>(out + m * call.out_stride, call.out_stride, residual + m * call.out_stride);
   });
 }
@@ -246,7 +239,8 @@ void multiply_int8(const Integers& integers, const PackedLinear& op, const Linea
         // Another epilogue reads nothing there, and null has no places.
         tile.residual =
             F::kEpilogue == Epilogue::kResidual ? call.residual + row * call.out_stride + at.out_column : out;
-        for_rows_together(rows, [&]<int kTogether>(std::int64_t m) { tile.template store_rows<F, kTogether>(m); });
+        for_rows_together<kRowsTogether>(
+            rows, [&]<int kTogether>(std::int64_t m) { tile.template store_rows<F, kTogether>(m); });
       });
     });
   }

@@ -169,7 +169,7 @@ CONVNEXT_BF16 HWY_INLINE void narrow_rows(const float* sums, std::ptrdiff_t stri
 template <class F, int kVectors, bool kFill>
 CONVNEXT_BF16 void narrow_tile(std::int64_t rows, const float* sums, std::uint16_t* out, std::ptrdiff_t out_stride) {
   constexpr std::ptrdiff_t kStride = kVectors * kLanes;
-  for_rows_together(rows, [&]<int kRows>(std::int64_t m) CONVNEXT_BF16 {
+  for_rows_together<kRowsTogether>(rows, [&]<int kRows>(std::int64_t m) CONVNEXT_BF16 {
     narrow_rows<F, kVectors, kFill, kRows>(sums + m * kStride, kStride, out + m * out_stride, out_stride);
   });
 }

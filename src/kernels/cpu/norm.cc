@@ -9,6 +9,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>  // after foreach_target.h
 
+#include "kernels/cpu/rows-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace convnext::cpu::HWY_NAMESPACE {
 namespace {
@@ -17,8 +19,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
-// Vectors side by side in a sum, and rows side by side: one alone waits for each step of its chain of sums, root and
-// divisions to end.
+// Vectors side by side in a sum, and rows side by side.
 constexpr int kWays = 4;
 constexpr int kRowsTogether = HWY_TARGET == HWY_AVX2 ? 2 : 4;
 
@@ -101,11 +102,9 @@ void norm_rows(const PackedNorm& op, const float* in, std::ptrdiff_t in_stride, 
 
 void norm(const PackedNorm& op, std::int64_t rows, const float* in, std::ptrdiff_t in_stride, float* out,
           std::ptrdiff_t out_stride) {
-  std::int64_t m = 0;
-  for (; m + kRowsTogether <= rows; m += kRowsTogether) {
-    norm_rows<kRowsTogether>(op, in + m * in_stride, in_stride, out + m * out_stride, out_stride);
-  }
-  for (; m < rows; ++m) norm_rows<1>(op, in + m * in_stride, in_stride, out + m * out_stride, out_stride);
+  for_rows_together<kRowsTogether>(rows, [&]<int kRows>(std::int64_t m) HWY_ATTR {
+    norm_rows<kRows>(op, in + m * in_stride, in_stride, out + m * out_stride, out_stride);
+  });
 }
 
 }  // namespace convnext::cpu::HWY_NAMESPACE

@@ -12,6 +12,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>  // after foreach_target.h
 
+#include "kernels/cpu/rows-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace convnext::cpu::HWY_NAMESPACE {
 namespace {
@@ -70,7 +72,7 @@ struct Span {
   float range;  // NaN unless all are finite
 };
 
-// Of kRows rows side by side: one alone waits for its minima, maxima and sums.
+// Of kRows rows side by side.
 template <int kRows>
 HWY_INLINE void find_spans(int inputs, const float* in, std::ptrdiff_t stride, Span (&spans)[kRows]) {
   const D d;
@@ -164,9 +166,8 @@ void quantize_rows(std::int64_t first, int inputs, const float* in, std::ptrdiff
 }  // namespace
 
 void quantize(std::int64_t rows, int inputs, const float* in, std::ptrdiff_t in_stride, const QuantizedRows& out) {
-  std::int64_t m = 0;
-  for (; m + kRowsTogether <= rows; m += kRowsTogether) quantize_rows<kRowsTogether>(m, inputs, in, in_stride, out);
-  for (; m < rows; ++m) quantize_rows<1>(m, inputs, in, in_stride, out);
+  for_rows_together<kRowsTogether>(
+      rows, [&]<int kRows>(std::int64_t m) HWY_ATTR { quantize_rows<kRows>(m, inputs, in, in_stride, out); });
 }
 
 }  // namespace convnext::cpu::HWY_NAMESPACE
