@@ -1,6 +1,7 @@
 /* Every function of convnext/c_api.h, called from C. */
 #include "c_api_checks.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,50 @@ int check_load_options(const struct fixture* fixture) {
   options.precision = 7;
   EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "7 is no convnext_precision",
                convnext_model_load(fixture->model, &options, &model, &error));
+  return failures;
+}
+
+/* Threads of this process. */
+static int thread_count(void) {
+  DIR* tasks = opendir("/proc/self/task");
+  int count = 0;
+  if (tasks == NULL) return -1;
+  for (const struct dirent* entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
+    if (entry->d_name[0] != '.') ++count;
+  }
+  closedir(tasks);
+  return count;
+}
+
+int check_shared_threads(const struct fixture* fixture) {
+  failures = 0;
+  convnext_error error;
+  convnext_load_options options = {0};
+  options.threads = 3;
+  convnext_model* first = NULL;
+  EXPECT_OK(convnext_model_load(fixture->model, &options, &first, &error));
+  const int threads = thread_count();
+  EXPECT(threads > 2);
+
+  convnext_model* second = NULL;
+  options.threads_of = first;
+  EXPECT_ERROR(CONVNEXT_INVALID_ARGUMENT, "threads_of", convnext_model_load(fixture->model, &options, &second, &error));
+  EXPECT(second == NULL);
+  options.threads = 0;
+  EXPECT_OK(convnext_model_load(fixture->unlabelled, &options, &second, &error));
+  EXPECT(thread_count() == threads);
+  convnext_description description;
+  EXPECT_OK(convnext_model_describe(second, &description, &error));
+  EXPECT(description.threads == 3);
+
+  convnext_model_free(first);
+  float logits[kClasses];
+  const int64_t shape[4] = {1, 3, kSide, kSide};
+  const convnext_outputs outputs = {.logits = {logits, kClasses}};
+  EXPECT_OK(convnext_run(second, NULL, fixture->input, shape, &outputs, &error));
+  EXPECT(is_close(logits, fixture->logits, kClasses));
+  convnext_model_free(second);
+  EXPECT(thread_count() == threads - 2);
   return failures;
 }
 

@@ -37,6 +37,7 @@ int check_status_name(void);
 int check_version(void);
 int check_model_load(const struct fixture* fixture);
 int check_load_options(const struct fixture* fixture);
+int check_shared_threads(const struct fixture* fixture);
 int check_file_limits(const struct fixture* fixture);
 int check_precision(const struct fixture* fixture);
 int check_callbacks(const struct fixture* fixture);

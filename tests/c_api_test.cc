@@ -116,9 +116,9 @@ TEST_P(CApiFunction, DoesWhatItsHeaderSays) {
 INSTANTIATE_TEST_SUITE_P(
     All, CApiFunction,
     testing::Values(NamedCheck{"model_load", check_model_load}, NamedCheck{"load_options", check_load_options},
-                    NamedCheck{"file_limits", check_file_limits}, NamedCheck{"precision", check_precision},
-                    NamedCheck{"callbacks", check_callbacks}, NamedCheck{"model_describe", check_model_describe},
-                    NamedCheck{"model_label", check_model_label},
+                    NamedCheck{"shared_threads", check_shared_threads}, NamedCheck{"file_limits", check_file_limits},
+                    NamedCheck{"precision", check_precision}, NamedCheck{"callbacks", check_callbacks},
+                    NamedCheck{"model_describe", check_model_describe}, NamedCheck{"model_label", check_model_label},
                     NamedCheck{"model_feature_shape", check_model_feature_shape},
                     NamedCheck{"model_preprocessing", check_model_preprocessing},
                     NamedCheck{"model_with_preprocessing", check_model_with_preprocessing},

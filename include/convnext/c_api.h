@@ -93,6 +93,9 @@ typedef struct convnext_load_options {
   convnext_progress_function progress;
   void* user;
   convnext_file_limits file_limits;
+  /* A model whose threads this one uses too, in turn with it, in place of `threads`; NULL: none. Either may be freed
+   * first. */
+  const convnext_model* threads_of;
 } convnext_load_options;
 
 /* `path`: a file of weights, a folder with one, or a name that is looked for in $CONVNEXT_MODELS, ./models and the

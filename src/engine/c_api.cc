@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "convnext/convnext.h"
+#include "engine/model_loading.h"
 #include "engine/picture_batches.h"
 
 struct convnext_model {
@@ -159,6 +160,10 @@ LoadOptions load_options(const convnext_load_options* given) {
   options.isa = text(given->isa);
   options.precision = precision_of(given->precision);
   options.threads = given->threads;
+  if (given->threads_of != nullptr) {
+    if (given->threads != 0) refuse(fmt::format("threads is {}, and threads_of is given too", given->threads));
+    options.pool = ModelLoading::pool_of(given->threads_of->model);
+  }
   options.file_limits = file_limits(given->file_limits);
   if (given->log != nullptr) {
     options.log = [log = given->log, user = given->user](std::string_view line) {

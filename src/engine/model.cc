@@ -132,6 +132,8 @@ Model ModelLoading::load(Checkpoint checkpoint, const Backend& backend, const Lo
   return Model(std::move(state));
 }
 
+std::shared_ptr<ThreadPool> ModelLoading::pool_of(const Model& model) { return model.state_->pool; }
+
 Model Model::with_preprocessing(const Preprocessing& preprocessing) const {
   try {
     validate(preprocessing, "the preprocessing");
