@@ -11,6 +11,7 @@
 #include "apps/program_backend.h"
 #include "apps/terminal.h"
 #include "convnext/error.h"
+#include "convnext/thread_pool.h"
 #include "core/peak_memory.h"
 #include "engine/benchmark.h"
 #include "io/image_folder.h"
@@ -75,7 +76,7 @@ void require_profile(const Backend& backend) {
 }
 
 // Everything but what it runs on is let go: memory in use is then what a program that only runs it would use.
-LoadedNetwork load(const BenchOptions& options, const std::string& model, Precision precision) {
+LoadedNetwork load(const BenchOptions& options, const std::string& model, Precision precision, int threads) {
   LoadedNetwork loaded;
   reset_peak_memory();
   const auto start = std::chrono::steady_clock::now();
@@ -88,7 +89,8 @@ LoadedNetwork load(const BenchOptions& options, const std::string& model, Precis
   loaded.isa = backend->name();
   const WeightStore weights =
       source.checkpoint ? std::move(source.checkpoint->weights) : formula_weights(source.card.network, 1);
-  loaded.executable = backend->compile(source.card.network, weights, precision);
+  ThreadPool pool(threads);
+  loaded.executable = backend->compile(source.card.network, weights, precision, {.pool = &pool});
   loaded.card = std::move(source.card);
   loaded.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   loaded.peak_memory = peak_memory();
@@ -284,6 +286,7 @@ class Report {
     }
     std::vector<std::string> cells = combination_cells(loaded, load);
     cells.push_back(fmt::format("{:.1f}", pictures / result.seconds));
+    cells.push_back(fmt::format("{:.1f} %", 100 * result.latency.spread));
     for (const double seconds :
          {result.decode_seconds, result.resize_seconds, result.network_seconds, result.seconds}) {
       cells.push_back(fmt::format("{:.2f}", milliseconds(seconds / pictures)));
@@ -336,6 +339,7 @@ class Report {
             {"threads", kRight},
             {"batch", kRight},
             {"pictures/s", kRight},
+            {"spread", kRight, kPercentWidth},
             {"decode ms", kRight},
             {"resize", kRight, kTimeWidth},
             {"network", kRight, kTimeWidth},
@@ -379,7 +383,7 @@ ExitCode bench(const BenchOptions& options) {
                static_cast<std::int64_t>(options.precisions.size() * thread_counts.size() * options.batches.size() *
                                          std::max<std::size_t>(options.resolutions.size(), 1))));
   for (const std::string& precision : options.precisions) {
-    const LoadedNetwork loaded = load(options, model, precision_from_name(precision));
+    const LoadedNetwork loaded = load(options, model, precision_from_name(precision), std::ranges::max(thread_counts));
     if (!options.folder.empty() && class_count(loaded.card.network) == 0) {
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("this {} has no classifier: --from-files ends with a label", loaded.card.architecture));
