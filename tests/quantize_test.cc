@@ -31,6 +31,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -296,6 +297,54 @@ TEST_F(Quantize, ComparesTopOneWithLabels) {
   EXPECT_EQ(json::parse(eval.out)["top1"], document["int8"]["top1"]);
   // Folders that are no classes of the model's.
   EXPECT_EQ(run({model_, output_, "--calibrate", pictures_, "--labels"}).exit_code, 1);
+}
+
+// A picture between two classes: its margin is as far above 0 in one precision as below in the other.
+TEST_F(Quantize, RefusesALossOfTopOne) {
+  const Image picture = formula_picture(40, 36, 1);
+  const auto answers = [&](Precision precision) {
+    std::map<std::string, double> log_of;
+    for (const Prediction& each : Model::load(model_, {.precision = precision}).classify(picture, 4)) {
+      log_of[each.label] = std::log(static_cast<double>(each.probability));
+    }
+    return log_of;
+  };
+  const auto best_of = [](const std::map<std::string, double>& log_of) {
+    return std::ranges::max_element(log_of, {}, [](const auto& entry) { return entry.second; })->first;
+  };
+  const std::map<std::string, double> fp32 = answers(Precision::kFp32), int8 = answers(Precision::kInt8);
+  const std::string best = best_of(fp32);
+  std::map<std::string, double> others = fp32;
+  others.erase(best);
+  const std::string second = best_of(others);
+  const double shift = (fp32.at(best) - fp32.at(second) + int8.at(best) - int8.at(second)) / 2;
+
+  Checkpoint checkpoint = read_checkpoint(model_);
+  const auto at = std::ranges::find(checkpoint.card.labels, second) - checkpoint.card.labels.begin();
+  WeightStore weights;
+  for (const auto& [name, view] : checkpoint.weights.all()) {
+    Tensor tensor = converted(checkpoint.weights, name, DType::kF32);
+    if (name == "head.fc.bias") tensor.values<float>()[static_cast<std::size_t>(at)] += static_cast<float>(shift);
+    weights.add(name, std::move(tensor));
+  }
+  checkpoint.card.check.reset();
+  write_checkpoint(model_, checkpoint.card, weights);
+  const std::string answer = best_of(answers(Precision::kFp32));
+  ASSERT_NE(answer, best_of(answers(Precision::kInt8)));
+  write_picture(folder_ / "data" / answer / "0.png", picture);
+
+  const std::vector<std::string> quantize = {model_,     output_,     "--calibrate", (folder_ / "data").string(),
+                                             "--labels", "--max-drop"};
+  const auto with_drop = [&](const std::string& most) {
+    std::vector<std::string> arguments = quantize;
+    arguments.push_back(most);
+    return run(arguments);
+  };
+  const ChildResult refused = with_drop("99");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("top-1"), HasSubstr("--max-drop 99: nothing was written")));
+  EXPECT_FALSE(fs::exists(output_));
+  EXPECT_EQ(with_drop("100").exit_code, 0);
 }
 
 }  // namespace
