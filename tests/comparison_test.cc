@@ -482,12 +482,23 @@ TEST(ComparisonFigure, OfMeasuredNetworksShowsWhatWasMeasured) {
   EXPECT_EQ(chart.rows[0][0].families[0].lines[0].size(), 2u);
   const BubblePanel& speed = chart.rows[1][0];
   EXPECT_THAT(speed.x_label, HasSubstr("here: cpu"));
-  EXPECT_THAT(families(speed), ElementsAre("ConvNeXt", "ConvNeXt, this engine"));
+  EXPECT_THAT(families(speed), ElementsAre("ConvNeXt", "ConvNeXt, engine"));
   EXPECT_NEAR(speed.families[1].lines[0][0].x, 16, 1e-9);
   EXPECT_EQ(speed.families[1].colour, speed.families[0].colour);
   EXPECT_TRUE(speed.families[1].hollow);
   EXPECT_FALSE(speed.families[0].hollow);
   EXPECT_EQ(speed.families[1].lines[0][0].y, 82.1);
+}
+
+// The longest of the families' names stand in the legend as they are, and its areas are those that are there.
+TEST(ComparisonFigure, HasALegendOfItsOwnNamesAndSizes) {
+  const std::vector<ComparisonRow> rows = {row("convnext_isotropic_small", "libtorch", 8),
+                                           row("convnext_isotropic_small", "engine", 16),
+                                           row("convnext_isotropic_large", "engine", 4)};
+  const BubbleChart chart = comparison_figure(rows, "here: cpu");
+  EXPECT_THAT(bubble_script("a.svg", chart), HasSubstr("ConvNeXt (isotropic), engine"));
+  EXPECT_THAT(chart.sizes, ElementsAre(20, 80, 300));
+  EXPECT_THAT(comparison_figure({row("convnext_tiny", "engine", 4)}, "").sizes, ElementsAre(30));
 }
 
 // Each tag is closed by its own, in order.

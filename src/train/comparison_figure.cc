@@ -76,7 +76,7 @@ BubblePanel panel_of(const std::vector<Shown>& shown, bool pretrained, const std
     const std::optional<double>& top1 = pretrained ? network.top1_22k : network.top1;
     if (!top1 || each.x <= 0) continue;
     Style style = style_of(network);
-    if (each.by_engine) style.name += ", this engine";
+    if (each.by_engine) style.name += ", engine";
     auto family = std::ranges::find(panel.families, style.name, &BubbleFamily::name);
     if (family == panel.families.end()) {
       panel.families.push_back({style.name, style.colour, {}, each.by_engine});
@@ -109,13 +109,23 @@ double rounded_to_a_digit(double value) {
   return power * std::round(value / power);
 }
 
+// For the legend of areas: about the least, what lies between, and the most.
+std::vector<double> legend_sizes(const Range& sizes) {
+  std::vector<double> legend;
+  for (const double size : {sizes.low, std::sqrt(sizes.low * sizes.high), sizes.high}) {
+    const double rounded = rounded_to_a_digit(size);
+    if (legend.empty() || rounded > legend.back()) legend.push_back(rounded);
+  }
+  return legend;
+}
+
 }  // namespace
 
 BubbleChart comparison_figure(const std::vector<ComparisonRow>& rows, const std::string& machine) {
   BubbleChart chart;
   chart.size_label = "million parameters";
   std::vector<Shown> by_compute, by_speed;
-  double largest = 0.0;
+  Range sizes;
   const auto measured = [](const ComparisonRow& row) { return row.speed.has_value(); };
   const bool any_measured = std::ranges::any_of(rows, measured);
   const bool all_on_a100 = std::ranges::all_of(rows, [](const ComparisonRow& row) {
@@ -124,7 +134,7 @@ BubbleChart comparison_figure(const std::vector<ComparisonRow>& rows, const std:
   for (const ComparisonRow& row : rows) {
     const ComparedNetwork& network = row.network;
     const bool has_top1 = network.top1 || network.top1_22k;
-    if (has_top1) largest = std::max(largest, network.millions_of_params());
+    if (has_top1) sizes.include(network.millions_of_params());
     const bool known = std::ranges::any_of(by_compute, [&](const Shown& other) {
       return other.network->model == network.model && other.network->resolution == network.resolution;
     });
@@ -140,9 +150,7 @@ BubbleChart comparison_figure(const std::vector<ComparisonRow>& rows, const std:
       panels_of(by_speed, any_measured ? fmt::format("pictures a second {}", machine)
                                        : fmt::format("pictures a second on {}",
                                                      all_on_a100 ? "an A100 (the paper)" : "a V100 (the paper)")));
-  if (largest > 0) {
-    for (const double part : {1.0 / 32, 1.0 / 8, 1.0 / 2}) chart.sizes.push_back(rounded_to_a_digit(part * largest));
-  }
+  if (!sizes.empty()) chart.sizes = legend_sizes(sizes);
   return chart;
 }
 
