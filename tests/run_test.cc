@@ -17,6 +17,7 @@
 #include "tests/expect_error.h"
 #include "tests/run_cut.h"
 #include "tests/temporary_folder.h"
+#include "train/initialization.h"
 #include "train/trainer.h"
 
 namespace convnext {
@@ -131,6 +132,8 @@ TEST_F(Run, OfASwinOnSmallPicturesHasWindowsNoLargerThanItsMaps) {
   const auto& swin = std::get<SwinConfig>(checkpoint.card.network);
   EXPECT_THAT(swin.windows, ::testing::ElementsAre(7, 4, 2, 1));
   EXPECT_TRUE(swin.pads_windows);
+  EXPECT_THAT(start_of(settings_, checkpoint.card.labels).note,
+              ::testing::HasSubstr("windows of 7,4,2,1 do not divide"));
 
   // On still smaller pictures each table is the middle of what it was.
   settings_.model.clear();

@@ -1,6 +1,7 @@
 #include "train/initialization.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -65,6 +66,14 @@ Tensor as_in(const TensorSpec& spec, const WeightStore& weights) {
   return middle;
 }
 
+// What a run says of windows that do not divide their maps; empty where all do.
+std::string padding_note(const Card& card) {
+  const auto* swin = std::get_if<SwinConfig>(&card.network);
+  if (swin == nullptr || !swin->pads_windows) return {};
+  return fmt::format("windows of {} do not divide the maps of {} pixels, which are padded, as timm pads them",
+                     fmt::join(swin->windows, ","), card.preprocessing.resolution);
+}
+
 }  // namespace
 
 Card card_of(const TrainSettings& settings, const std::vector<std::string>& labels) {
@@ -90,6 +99,7 @@ TrainStart start_of(const TrainSettings& settings, const std::vector<std::string
   if (settings.init.empty()) {
     start.card = card_of(settings, labels);
     start.weights = random_weights(start.card.network, settings.seed, initialisation);
+    start.note = padding_note(start.card);
     return start;
   }
 
@@ -108,6 +118,7 @@ TrainStart start_of(const TrainSettings& settings, const std::vector<std::string
                   same_classes ? "kept"
                                : fmt::format("new: {} classes in place of {}", labels.size(),
                                              classes == 0 ? "none" : std::to_string(classes)));
+  if (const std::string padding = padding_note(start.card); !padding.empty()) start.note += "; " + padding;
   return start;
 }
 

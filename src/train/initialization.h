@@ -13,7 +13,7 @@ namespace convnext {
 struct TrainStart {
   Card card;            // network, preprocessing of evaluation, labels
   WeightStore weights;  // a float32 tensor for each of tensor_specs(card.network)
-  std::string note;     // what was taken from where, for a person; empty for random weights
+  std::string note;     // for a person: what was taken from where, and windows that are padded
 };
 
 // The card of what settings without `init` train: `labels.size()` classes, and preprocessing without a margin around
