@@ -208,8 +208,8 @@ ExitCode list(const ListOptions& options) {
     if (entry.top1) row["published_top1"] = *entry.top1;
     if (!entry.published_weights.empty()) row["published_weights"] = entry.published_weights;
     rows.push_back(std::move(row));
-    table.add({entry.name, format_count(cost.params), fmt::format("{:.3f}", cost.gmac), fmt::format("{}", side),
-               entry.top1 ? fmt::format("{:.2f}", *entry.top1) : "", entry.published_weights});
+    table.add({entry.name, format_count(cost.params), fmt::format("{:.3f}", cost.gmac + cost.gmac_attention),
+               fmt::format("{}", side), entry.top1 ? fmt::format("{:.2f}", *entry.top1) : "", entry.published_weights});
   }
   for (const DetectorEntry& entry : detectors()) {
     if (!is_listed(options, entry.name, kDetectors)) continue;
@@ -243,7 +243,9 @@ void add_list(CLI::App& program, Command& chosen) {
       command->add_flag("--markdown", options->markdown, "Write tables for a document")->needs(published);
   add_json_option(*command, options->json);
   markdown->excludes("--json");
-  command->footer("Example: convnext list v2, or: convnext list --published in22k");
+  command->footer(
+      "GMAC counts attention too, at the resolution in 'pixels'; JSON has it as a field of its own.\n"
+      "Example: convnext list v2, or: convnext list --published in22k");
   command->callback([&chosen, options] { chosen = [options] { return list(*options); }; });
 }
 

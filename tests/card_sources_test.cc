@@ -673,7 +673,7 @@ TEST_F(CardSources, AFileWithANameOfItsOwnIsNotTakenForItsFolder) {
 
 TEST_F(CardSources, ANameThatTheUserGaveIsHeldAgainstTheRest) {
   config(R"({"architecture": "convnext_tiny", "pretrained_cfg": {}})");
-  expect_error(ErrorCode::kMismatch, {"convnext_tiny", "leave --architecture out"},
+  expect_error(ErrorCode::kMismatch, {"convnext_tiny", "leave the name convnext_base out"},
                [&] { find(seen("convnext_base", 10), "convnext_base"); });
   expect_error(ErrorCode::kNotFound, {"convnext_tinny"}, [&] { find(seen("convnext_tiny", 10), "convnext_tinny"); });
   // DINOv3's network is V1's without a classifier.

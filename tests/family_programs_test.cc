@@ -1,9 +1,11 @@
 // Every command that runs a network, with a network that is no ConvNeXt: `convnext` hands it over to `convnext-train`,
 // in whose own commands a ConvNeXt is what it is in the engine.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <ostream>
 
 #include "io/npy.h"
 #include "io/tensor_file.h"
@@ -62,53 +64,92 @@ class FamilyPrograms : public testing::Test {
 
   Tensor array(const std::string& name) { return read_npy(folder_ / name); }
 
-  // A ResNet with labels, made as a person would.
-  void make_resnet() {
-    ASSERT_EQ(run({"init", "resnet50", "--weights", "formula", "--depths", "1,1", "--dims", "8,16", "--classes", "4",
-                   "--resolution", "32", "--output", "bare.safetensors"})
-                  .exit_code,
-              0);
+  // A small network with labels, made as a person would: what follows `init`, and how large its pictures are.
+  void make_network(const std::vector<std::string>& network, const std::string& resolution, const std::string& file) {
+    std::vector<std::string> arguments = {"init",         "--weights", "formula",  "--classes",       "4",
+                                          "--resolution", resolution,  "--output", "bare.safetensors"};
+    arguments.insert(arguments.end(), network.begin(), network.end());
+    const ChildResult made = run(arguments);
+    ASSERT_EQ(made.exit_code, 0) << made.err;
     std::ofstream(folder_ / "labels.txt") << "cross\nmoon\nsquare\nsun\n";
-    const ChildResult converted = run({"convert", "bare.safetensors", "resnet.safetensors", "--labels", "labels.txt"});
+    const ChildResult converted = run({"convert", "bare.safetensors", file, "--labels", "labels.txt"});
     ASSERT_EQ(converted.exit_code, 0) << converted.err;
   }
+  void make_resnet() { make_network({"resnet50", "--depths", "1,1", "--dims", "8,16"}, "32", "resnet.safetensors"); }
 
   TemporaryFolder folder_;
 };
 
 // ---- another family through `convnext`
 
-TEST_F(FamilyPrograms, AResNetGoesThroughEveryCommand) {
-  make_resnet();
-  EXPECT_EQ(run({"verify", "resnet.safetensors"}).exit_code, 0);
+// A small network of each family; sizes that its pictures can have.
+struct SmallNetwork {
+  std::vector<std::string> network;  // what follows `init`
+  std::string resolution;
+};
 
-  const json classified = run_json({"classify", "data/val/cross", "--model", "resnet.safetensors", "--top-k", "4"});
+std::ostream& operator<<(std::ostream& out, const SmallNetwork& small) { return out << small.network.front(); }
+
+class EveryFamily : public FamilyPrograms, public testing::WithParamInterface<SmallNetwork> {};
+
+TEST_P(EveryFamily, GoesThroughEveryCommand) {
+  const std::string& name = GetParam().network.front();
+  const int side = std::stoi(GetParam().resolution);
+  make_network(GetParam().network, GetParam().resolution, "model.safetensors");
+  EXPECT_EQ(run({"verify", "model.safetensors"}).exit_code, 0);
+
+  const json classified = run_json({"classify", "data/val/cross", "--model", "model.safetensors", "--top-k", "4"});
   ASSERT_EQ(classified.size(), 6u);
   double sum = 0;
   for (const json& prediction : classified[0]["predictions"]) sum += prediction["probability"].get<double>();
   EXPECT_NEAR(sum, 1.0, 1e-5);
-  const ChildResult text = run({"classify", "data/val/cross", "--model", "resnet.safetensors", "--top-k", "1"});
+  const ChildResult text = run({"classify", "data/val/cross", "--model", "model.safetensors", "--top-k", "1"});
   EXPECT_THAT(text.out, HasSubstr(classified[0]["predictions"][0]["label"].get<std::string>()));
 
-  const json evaluated = run_json({"eval", "data", "--model", "resnet.safetensors"});
+  const json evaluated = run_json({"eval", "data", "--model", "model.safetensors"});
   EXPECT_EQ(evaluated["pictures"], 12);
   EXPECT_EQ(evaluated["per_class"].size(), 2u);
-  EXPECT_EQ(evaluated["architecture"], "resnet50");
+  EXPECT_EQ(evaluated["architecture"], name);
 
-  const NetworkConfig config = read_checkpoint(folder_ / "resnet.safetensors").card.network;
+  const NetworkConfig config = read_checkpoint(folder_ / "model.safetensors").card.network;
   const int channels = embedding_channels(config);
-  const json embedded = run_json({"embed", "data/val", "--model", "resnet.safetensors", "--output", "embedding.npy"});
+  const json embedded = run_json({"embed", "data/val", "--model", "model.safetensors", "--output", "embedding.npy"});
   EXPECT_EQ(embedded["channels"], channels);
   EXPECT_EQ(array("embedding.npy").shape(), (Shape{12, channels}));
 
-  write_npy(folder_ / "x.npy", formula_input("x", {2, 3, 48, 40}, 1).view());
+  write_npy(folder_ / "x.npy", formula_input("x", {2, 3, side, side}, 1).view());
   const json ran =
-      run_json({"run", "--model", "resnet.safetensors", "--input", "x.npy", "--output", "y.npy", "--features", "map"});
+      run_json({"run", "--model", "model.safetensors", "--input", "x.npy", "--output", "y.npy", "--features", "map"});
   EXPECT_EQ(ran["shape"], json({2, 4}));
-  ASSERT_EQ(ran["features"].size(), 2u);
-  EXPECT_EQ(array("map.stage0.npy").shape()[0], 2);
-  EXPECT_EQ(array("map.stage1.npy").shape()[1], channels);
+  ASSERT_FALSE(ran["features"].empty());
+  for (std::size_t stage = 0; stage < ran["features"].size(); ++stage) {
+    const Shape shape = array(fmt::format("map.stage{}.npy", stage)).shape();
+    ASSERT_EQ(shape.size(), 4u);
+    EXPECT_EQ(shape[0], 2);
+  }
+
+  fs::copy(folder_ / "data" / "val", folder_ / "data" / "train", fs::copy_options::recursive);
+  const ChildResult trained = run({"train", "data", "--init", "model.safetensors", "--epochs", "1", "--warmup-epochs",
+                                   "0", "--batch-size", "4", "--threads", "1", "--output", "run"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  NetworkConfig of_two_classes = config;
+  set_class_count(of_two_classes, 2);
+  EXPECT_EQ(read_checkpoint(folder_ / "run").card.network, of_two_classes);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Families, EveryFamily,
+    testing::Values(SmallNetwork{{"resnet50", "--depths", "1,1", "--dims", "8,16"}, "32"},
+                    SmallNetwork{{"resnext50_32x4d", "--depths", "1,1,1,1"}, "32"},
+                    SmallNetwork{{"regnety_032", "--depths", "1,1,1,1", "--dims", "16,16,16,16"}, "32"},
+                    SmallNetwork{{"efficientnet_b0", "--depths", "1,1,1,1,1,1,1"}, "32"},
+                    SmallNetwork{{"tf_efficientnetv2_s", "--depths", "1,1,1,1,1,1", "--dims", "8,16,16,16,16,16"},
+                                 "32"},
+                    SmallNetwork{{"vit_tiny_patch16_224", "--depths", "1", "--dims", "48"}, "32"},
+                    SmallNetwork{{"deit_tiny_distilled_patch16_224", "--depths", "1", "--dims", "48"}, "32"},
+                    SmallNetwork{{"swin_tiny_patch4_window7_224", "--depths", "1,1", "--dims", "12,24"}, "56"},
+                    SmallNetwork{{"roadmap_r50_depthwise", "--depths", "1,1", "--dims", "8,16"}, "32"}),
+    [](const testing::TestParamInfo<SmallNetwork>& test) { return test.param.network.front(); });
 
 TEST_F(FamilyPrograms, AResNetIsMeasuredAgainstTheSameRoof) {
   const std::vector<std::string> bench = {"bench", "--model",      "resnet50", "--depths",  "1,1", "--dims",
@@ -145,17 +186,14 @@ TEST_F(FamilyPrograms, WhatIsTheEnginesAloneIsRefused) {
   expect_failure({"run", "--model", "resnet.safetensors", "--input", "x.npy", "--output", "y.npy"}, 1, {"channels"});
 }
 
-// Without --model the network is the file's.
-TEST_F(FamilyPrograms, AResNetsFileIsTrainedOn) {
+// What --model names is held against the file, in words of the command that was given.
+TEST_F(FamilyPrograms, AnotherNetworksFileIsNoBeginning) {
   make_resnet();
-  std::filesystem::copy(folder_ / "data" / "val", folder_ / "data" / "train", std::filesystem::copy_options::recursive);
-  const ChildResult trained = run({"train", "data", "--init", "resnet.safetensors", "--epochs", "1", "--warmup-epochs",
-                                   "0", "--batch-size", "4", "--threads", "1", "--output", "run"});
-  ASSERT_EQ(trained.exit_code, 0) << trained.err;
-  const json info = run_json({"info", "run"});
-  EXPECT_EQ(info["family"], "resnet");
-  EXPECT_EQ(info["depths"], json({1, 1}));
-  EXPECT_EQ(info["dims"], json({8, 16}));
+  fs::copy(folder_ / "data" / "val", folder_ / "data" / "train", fs::copy_options::recursive);
+  const ChildResult result = run({"train", "data", "--init", "resnet.safetensors", "--model", "convnext_tiny",
+                                  "--epochs", "1", "--warmup-epochs", "0", "--output", "run"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("resnet50"), HasSubstr("leave the name convnext_tiny out")));
 }
 
 // A check vector tells a file whose weights were changed.

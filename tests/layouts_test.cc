@@ -865,6 +865,14 @@ TEST(OtherFamilyFiles, BareFilesAreTheNetworkThatTheUserOrTheNameSays) {
   EXPECT_THAT(guessed.notes, Contains(testing::AllOf(HasSubstr("tf_efficientnet_b0"), HasSubstr("--architecture"))));
   folder.write("config.json", R"({"architecture": "tf_efficientnet_b0"})");
   EXPECT_EQ(read_checkpoint(folder / "mine.safetensors").card.network, tensorflow.network);
+
+  // The same network with other colours.
+  const WeightStore deit = formula_weights(other_family_card("deit_tiny_patch16_224").network, 3);
+  const TemporaryFolder unnamed;
+  write_safetensors(unnamed / "mine.safetensors", {deit.all().begin(), deit.all().end()}, {});
+  const Checkpoint taken = read_checkpoint(unnamed / "mine.safetensors");
+  EXPECT_EQ(taken.card.architecture, "vit_tiny_patch16_224");
+  EXPECT_THAT(taken.notes, Contains(testing::AllOf(HasSubstr("deit_tiny_patch16_224"), HasSubstr("--architecture"))));
 }
 
 // What the file itself tells of the pictures that it was trained on, and of whose weights it is.
@@ -925,7 +933,7 @@ TEST(OtherFamilyFiles, OthersThanTheNameOrTheConfigSayAreRefused) {
   const WeightStore weights = formula_weights(card.network, 3);
   const fs::path path = folder / "mine.safetensors";
   write_safetensors(path, {weights.all().begin(), weights.all().end()}, {});
-  expect_error(ErrorCode::kMismatch, {"mine.safetensors", "resnet", "convnext_tiny", "--architecture"},
+  expect_error(ErrorCode::kMismatch, {"mine.safetensors", "resnet", "leave the name convnext_tiny out"},
                [&] { read_checkpoint(path, "convnext_tiny"); });
   expect_error(ErrorCode::kMismatch, {"layer3.6.", "resnet101", "'depths' is 3,4,6,3", "try --architecture resnet50"},
                [&] { read_checkpoint(path, "resnet101"); });

@@ -242,8 +242,9 @@ class CardBuilder {
         continue;
       }
       if (named_ && named_ != said && !is_same_network(network_, *said)) {
-        throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its {}, not a {}: leave --architecture out",
-                                                      weights_.string(), said->name, source.origin, named_->name));
+        throw Error(ErrorCode::kMismatch,
+                    fmt::format("'{}' is a {} by its {}, not a {}: leave the name {} out", weights_.string(),
+                                said->name, source.origin, named_->name, named_->name));
       }
       if (source.network ? !have_same_tensors(network_, NetworkConfig(*source.network))
                          : !is_same_network(network_, *said)) {
@@ -297,7 +298,11 @@ class CardBuilder {
     if (std::holds_alternative<ConvNextConfig>(network_) || is_torchvision_) return;
     std::vector<std::string> others;
     for (const RegistryEntry& entry : registry()) {
-      if (entry.family != taken.family || fitted(entry.network, network_) == fitted(taken.network, network_)) continue;
+      // A DeiT is a ViT that sees other colours.
+      const bool is_alike = fitted(entry.network, network_) == fitted(taken.network, network_) &&
+                            entry.preprocessing.mean == taken.preprocessing.mean &&
+                            entry.preprocessing.std == taken.preprocessing.std;
+      if (entry.family != taken.family || is_alike) continue;
       if (is_same_network(network_, entry)) others.push_back(entry.name);
     }
     if (others.empty()) return;

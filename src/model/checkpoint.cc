@@ -120,9 +120,10 @@ void require_fit(const RecognizedWeights& weights, const NetworkConfig& network,
 NetworkConfig as_named(const NetworkConfig& inferred, const RegistryEntry& named, const RecognizedWeights& weights,
                        const std::string& source) {
   if (inferred.index() != named.network.index()) {
-    throw Error(ErrorCode::kMismatch,
-                fmt::format("'{}': its tensors are named as those of a {}, and {} is a {}: leave --architecture out",
-                            source, name_of(family_of(inferred)), named.name, name_of(family_of(named.network))));
+    throw Error(
+        ErrorCode::kMismatch,
+        fmt::format("'{}': its tensors are named as those of a {}, and {} is a {}: leave the name {} out", source,
+                    name_of(family_of(inferred)), named.name, name_of(family_of(named.network)), named.name));
   }
   const NetworkConfig network = named_network(named, inferred);
   require_fit(weights, network, source, difference_from(inferred, named));
@@ -271,8 +272,8 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
     result.has_card = true;
     result.card = card_from_json(card->second, source, limits);
     if (named && named->name != result.card.architecture) {
-      throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its card, not a {}: leave --architecture out",
-                                                    source, result.card.architecture, named->name));
+      throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {} by its card, not a {}: leave the name {} out", source,
+                                                    result.card.architecture, named->name, named->name));
     }
     return result;
   }
