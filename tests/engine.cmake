@@ -1,5 +1,5 @@
 convnext_test(tensor_compare_test tensor_compare_test.cc)
-convnext_test(kernels_test kernels_test.cc depthwise_gradient_test.cc)
+convnext_test(kernels_test kernels_test.cc linear_kernels_test.cc depthwise_gradient_test.cc)
 convnext_test(engine_test engine_test.cc allocations.cc)
 convnext_test(precision_test precision_test.cc)
 convnext_test(accuracy_test accuracy_test.cc)
