@@ -59,7 +59,7 @@ TEST(LayoutGoldens, EveryFileInTheFolderIsTested) {
     if (entry.path().filename() != "expected.safetensors") found.push_back(entry.path().filename());
   }
   EXPECT_THAT(found, testing::UnorderedElementsAreArray(golden_paths()));
-  EXPECT_THAT(found, SizeIs(14));
+  EXPECT_THAT(found, SizeIs(17));
 }
 
 class LayoutGolden : public testing::TestWithParam<std::string> {
@@ -167,6 +167,50 @@ TEST(LayoutGoldens, HuggingFacesFinalNormHasAnEpsilonOfItsOwn) {
   }
 }
 
+TEST(LayoutGoldens, OfABackboneTheLastStagesOutputIsTheLibrarys) {
+  const Tensor input = formula_input("input", {2, 3, 64, 64}, 1);
+  for (const std::string folder : {"hf_backbone", "hf_upernet", "hf_dinov3_backbone"}) {
+    const Checkpoint file = read_checkpoint(golden_path("layouts/" + folder));
+    std::vector<Tensor> stages;
+    OutputViews views;
+    for (const Shape& shape : output_shapes(file.card.network, 2, 64, 64).stages) {
+      views.stages.push_back(stages.emplace_back(Tensor::zeros(shape)).view());
+    }
+    Workspace workspace;
+    make_reference_backend()
+        ->compile(file.card.network, file.weights, Precision::kFp32)
+        ->run(input.view(), views, workspace);
+    EXPECT_TRUE(tensors_close(stages.back(), golden_tensor(expected_outputs(), folder + "/stage4"))) << folder;
+  }
+}
+
+// config.json has that of a norm that backbones do not have: theirs is their class's.
+TEST(LayoutGoldens, TheNormsOfHuggingFacesBackbonesHaveTheFixedEpsilon) {
+  for (const char* folder : {"layouts/hf_backbone", "layouts/hf_upernet"}) {
+    const Checkpoint file = read_checkpoint(golden_path(folder));
+    EXPECT_EQ(std::get<ConvNextConfig>(file.card.network).head_eps(), 1e-6) << folder;
+    EXPECT_THAT(file.origins.at("head_norm_eps"), HasSubstr("backbone")) << folder;
+    EXPECT_THAT(file.notes, Contains(HasSubstr("norm of the last stage's output is the final norm"))) << folder;
+  }
+}
+
+// A model whose final norm is lost, or a backbone with half of one, is no backbone without.
+TEST(LayoutGoldens, OnlyABackboneMayBeWithoutAFinalNorm) {
+  const auto missing = [](const char* path, std::initializer_list<const char*> without) {
+    const SafetensorsFile file = SafetensorsFile::open(golden_path(path));
+    TensorViews views(file.tensors().begin(), file.tensors().end());
+    for (const char* key : without) EXPECT_EQ(views.erase(key), 1U) << key;
+    const RecognizedWeights weights = recognize(views);
+    std::vector<std::string> notes;
+    return find_misfits(weights, infer_network(weights, path, notes)).size();
+  };
+  const char* backbone = "layouts/hf_backbone/model.safetensors";
+  EXPECT_EQ(missing(backbone, {"hidden_states_norms.stage4.weight", "hidden_states_norms.stage4.bias"}), 0U);
+  EXPECT_EQ(missing(backbone, {"hidden_states_norms.stage4.weight"}), 1U);
+  EXPECT_EQ(missing("layouts/hf_convnext/model.safetensors", {"convnext.layernorm.weight", "convnext.layernorm.bias"}),
+            2U);
+}
+
 // The golden's outputs are the average's.
 TEST(LayoutGoldens, OfATrainingCheckpointTheAverageIsTakenUnlessTheWeightsAreAskedFor) {
   const fs::path path = golden_path("layouts/timm_norm_first.pth.tar");
@@ -186,6 +230,8 @@ TEST(LayoutGoldens, WhatWasPassedOverIsSaid) {
   EXPECT_THAT(notes("layouts/fcmae.pt"), Contains(HasSubstr("decoder.0.dwconv.bias")));
   EXPECT_THAT(notes("layouts/fcmae.pt"), Contains(HasSubstr("final norm")));
   EXPECT_THAT(notes("layouts/open_clip"), Contains(HasSubstr("logit_scale")));
+  EXPECT_THAT(notes("layouts/hf_upernet"), Contains(HasSubstr("auxiliary_head.classifier.bias")));
+  EXPECT_THAT(notes("layouts/hf_dinov3_backbone"), Contains(HasSubstr("final norm")));
   EXPECT_THAT(notes("layouts/mmpretrain.pth"), Contains(HasSubstr("data_preprocessor.mean")));
 }
 

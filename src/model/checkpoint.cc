@@ -292,6 +292,11 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
   for (const char* value : {"stem", "patch_size", "norm", "layer_scale", "grn", "head"}) {
     result.origins.try_emplace(value, "the tensors");
   }
+  if (is_transformers_backbone(weights)) {
+    // Its config.json says the eps of a norm that it does not have.
+    std::get<ConvNextConfig>(result.card.network).head_norm_eps = 0.0;
+    result.origins["head_norm_eps"] = "the tensors' names: of a backbone";
+  }
   result.origins.try_emplace("head_norm_eps", result.origins["norm_eps"]);
   return result;
 }

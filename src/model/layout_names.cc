@@ -93,6 +93,7 @@ constexpr NameRow kHfNames[] = {
     {"stages.{s}.blocks.{b}.mlp.fc2.*", "encoder.stages.{s}.layers.{b}.pwconv2.*", kLinear},
     {"stages.{s}.blocks.{b}.gamma", "encoder.stages.{s}.layers.{b}.layer_scale_parameter"},
     {"head.norm.*", "layernorm.*"},
+    {"head.norm.*", "hidden_states_norms.stage4.*"},  // of a backbone: the norm of the last stage's output
     {"head.fc.*", "classifier.*"},
 };
 
@@ -438,8 +439,8 @@ constexpr std::string_view kExtras[] = {
     "densify_projs.",
     "imn_m",
     "imn_s",
-    "norm_black",            // SparK
-    "hidden_states_norms.",  // Hugging Face's backbones
+    "norm_black",  // SparK
+    "hidden_states_norms.",
     "norm0.",
     "norm1.",
     "norm2.",  // norms of the outputs of a backbone

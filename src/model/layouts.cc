@@ -91,10 +91,13 @@ Tensor dense_kernel(const ConstTensorView& sparse, const Shape& expected) {
 }
 
 // Pre-training by masked pictures trains no final norm: FCMAE's files have none, nor have SparK's, which otherwise have
-// the authors' names. One with a classifier had a norm before it.
+// the authors' names. transformers' backbones have none of an output that was not asked for, DINOv3's none at all. One
+// with a classifier had a norm before it.
 bool is_encoder_without_norm(const RecognizedWeights& weights) {
   if (weights.layout == WeightLayout::kFcmae) return true;
-  return weights.layout == WeightLayout::kFb &&
+  const bool may_be = weights.layout == WeightLayout::kFb || weights.layout == WeightLayout::kHfDinov3 ||
+                      is_transformers_backbone(weights);
+  return may_be &&
          std::ranges::none_of(weights.tensors, [](const auto& entry) { return entry.first.starts_with("head."); });
 }
 
@@ -240,6 +243,14 @@ constexpr std::array kWrittenLayouts = {
 
 }  // namespace
 
+bool is_transformers_backbone(const RecognizedWeights& weights) {
+  if (weights.layout != WeightLayout::kHf || !weights.tensors.contains("stages.3.blocks.0.conv_dw.weight"))
+    return false;
+  const auto is_output_norm = [](std::string_view key) { return key.find("hidden_states_norms.") != key.npos; };
+  return std::ranges::any_of(weights.passed_over, is_output_norm, [](const auto& entry) { return entry.first; }) ||
+         std::ranges::any_of(weights.tensors, is_output_norm, [](const auto& entry) { return entry.second.key; });
+}
+
 bool RecognizedWeights::has_blocks() const {
   return std::ranges::any_of(tensors, [](const auto& entry) { return entry.second.name.block >= 0; });
 }
@@ -329,12 +340,15 @@ std::vector<std::string> notes_on(const RecognizedWeights& weights) {
   std::vector<std::string> notes;
   if (std::optional<std::string> note = note_on_passed_over(weights)) notes.push_back(std::move(*note));
   const bool has_output_norms =
+      is_transformers_backbone(weights) ||
       std::ranges::any_of(weights.passed_over, [](const auto& entry) { return entry.first.ends_with("norm0.weight"); });
   if (has_output_norms && weights.tensors.contains("head.norm.weight")) {
     notes.push_back("the backbone of a detector or segmenter: its norm of the last stage's output is the final norm");
   }
   if (is_encoder_without_norm(weights)) {
-    notes.push_back("a pre-trained encoder has no final norm: it starts as the identity (weight 1, bias 0)");
+    const bool is_backbone = weights.layout == WeightLayout::kHf || weights.layout == WeightLayout::kHfDinov3;
+    notes.push_back(fmt::format("a {} has no final norm: it starts as the identity (weight 1, bias 0)",
+                                is_backbone ? "backbone without a norm of its last output" : "pre-trained encoder"));
   }
   return notes;
 }

@@ -92,9 +92,14 @@ std::vector<std::string> notes_on(const RecognizedWeights& weights);
 
 // The weights by the names and in the shapes of tensor_specs(network). They must have no misfits. Views are of the
 // file's memory, which `owners` keep alive. What a layout never stores (the bias of a CLIP's projection, the final norm
-// of a pre-trained encoder) is made: biases 0, norms 1.
+// of a pre-trained encoder or of a backbone) is made: biases 0, norms 1.
 WeightStore import_weights(const RecognizedWeights& weights, const NetworkConfig& network,
                            const std::vector<std::shared_ptr<const void>>& owners);
+
+// Whether it is one of transformers' backbones of four stages (ConvNextBackbone, ConvNextV2Backbone, that of an
+// UPerNet), which normalise the outputs that are asked for, each by a norm with the fixed eps, and have no other final
+// norm.
+bool is_transformers_backbone(const RecognizedWeights& weights);
 
 // What `convnext convert` writes.
 enum class WrittenLayout { kOwn, kTimm, kFb, kTorchvision, kHf };

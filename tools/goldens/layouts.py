@@ -6,7 +6,8 @@ reader must give the same weights back, or the program stops.
 
 Weights are the formula's (formula.py) by the names of whoever computes; they are stored in different float types. The
 input is formula_input("input", (2, 3, 64, 64), SEED). expected.safetensors holds, by checkpoint, `logits`, or `pooled`
-where there is no classifier, computed in float64 from the weights as stored, and in its metadata the path and layout.
+where there is no classifier, and of transformers' backbones `stage4`, the last stage's output, computed in float64 from
+the weights as stored, and in its metadata the path and layout.
 """
 
 import argparse
@@ -287,6 +288,49 @@ def make_transformers(out):
         out.expect("hf_dinov3", "hf_dinov3", model.double()(out.x).pooler_output, "pooled")
 
 
+def expect_backbone(out, path, layout, backbone, norm):
+    """The last stage's output, and its mean after `norm`, which is what stands for a final norm."""
+    with torch.no_grad():
+        last = backbone.double()(out.x, output_hidden_states=True).hidden_states[-1]
+        out.expect(path, layout, last, "stage4")
+        out.expect(path, layout, norm(last.mean([-2, -1])), "pooled")
+
+
+def make_backbones(out):
+    shape = dict(hidden_sizes=WIDTHS, depths=DEPTHS)
+    # Whatever layer_norm_eps says, the norms of the outputs have their class's eps.
+    config = transformers.ConvNextConfig(**shape, out_features=["stage2", "stage4"])
+    model = transformers.ConvNextBackbone(config)
+    stored_as(torch.float16, fill_any(model)).half().save_pretrained(out.path("hf_backbone"))
+    norm = model.hidden_states_norms["stage4"]
+    assert norm.eps == 1e-6
+    expect_backbone(out, "hf_backbone", "hf", model, lambda x: norm(x[..., None, None])[..., 0, 0])
+
+    backbone = transformers.ConvNextV2Config(**shape, out_features=["stage1", "stage2", "stage3", "stage4"])
+    small = dict(hidden_size=2, pool_scales=[1], auxiliary_channels=2, auxiliary_in_channels=WIDTHS[2], num_labels=2)
+    model = transformers.UperNetForSemanticSegmentation(
+        transformers.UperNetConfig(backbone_config=backbone, use_auxiliary_head=True, **small)
+    ).eval()
+    fill_any(model.backbone)
+    for parameter in [*model.decode_head.parameters(), *model.auxiliary_head.parameters()]:
+        torch.nn.init.zeros_(parameter)
+    stored_as(torch.float16, model).half().save_pretrained(out.path("hf_upernet"))
+    last_norm = model.backbone.hidden_states_norms["stage4"]
+    expect_backbone(out, "hf_upernet", "hf", model.backbone, lambda x: last_norm(x[..., None, None])[..., 0, 0])
+
+    # No norm at all: the identity in its place, as before any training of one. By the names of its own class, which
+    # save_pretrained() changes.
+    model = transformers.DINOv3ConvNextBackbone(transformers.DINOv3ConvNextConfig(**shape))
+    stored_as(torch.float16, fill_any(model)).half()
+    folder = out.path("hf_dinov3_backbone")
+    model.config.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    eps = model.config.layer_norm_eps
+    expect_backbone(
+        out, "hf_dinov3_backbone", "hf_dinov3", model, lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:], eps=eps)
+    )
+
+
 def make_mmpretrain(out):
     model = stored_as(torch.float16, fill(small(use_grn=True, ls_init_value=None), SEED))
     theirs = {}
@@ -342,8 +386,8 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     out = Checkpoints(folder)
-    for make in (make_timm, make_fb, make_isotropic, make_torchvision, make_transformers, make_mmpretrain,
-                 make_open_clip, make_fcmae):  # fmt: skip
+    for make in (make_timm, make_fb, make_isotropic, make_torchvision, make_transformers, make_backbones,
+                 make_mmpretrain, make_open_clip, make_fcmae):  # fmt: skip
         make(out)
     write_safetensors(
         folder / "expected.safetensors",
