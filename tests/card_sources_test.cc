@@ -7,10 +7,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "convnext/image.h"
 #include "engine/backend.h"
 #include "expect_error.h"
 #include "golden.h"
 #include "io/file.h"
+#include "io/safetensors.h"
 #include "model/formula.h"
 #include "model/imagenet_labels.h"
 #include "model/published.h"
@@ -25,6 +27,7 @@ using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::StartsWith;
 
 ConvNextConfig registered(std::string_view name) { return std::get<ConvNextConfig>(architecture(name).network); }
@@ -650,6 +653,29 @@ TEST_F(CardSources, ThePipelineIsThatOfTheSourceThatPreparesPictures) {
   EXPECT_EQ(processed.origins.at("pipeline"), "preprocessor_config.json");
 }
 
+// Every combination of scaling and normalising, on a picture of all values whose size is the processor's.
+TEST_F(CardSources, TransformersProcessorsGiveTheirVeryValues) {
+  const SafetensorsFile file = SafetensorsFile::open(golden_path("cards/processed.safetensors"));
+  ASSERT_EQ(file.tensors().size(), 5u);
+  Image ramp{.width = 16, .height = 16, .pixels = {}};
+  for (int value = 0; value < 256; ++value) ramp.pixels.insert(ramp.pixels.end(), 3, static_cast<std::uint8_t>(value));
+  for (const auto& [folder, view] : file.tensors()) {
+    const FoundCard found = find_golden("transformers/" + folder, small("convnext_tiny", 3));
+    const Tensor want = golden_tensor(file, folder), got = preprocess(ramp, found.card.preprocessing);
+    EXPECT_TRUE(std::ranges::equal(got.values<float>(), want.values<float>())) << folder;
+  }
+}
+
+TEST_F(CardSources, AProcessorThatOnlyScalesAndCropsIsNoted) {
+  const auto notes = [&](const char* more) {
+    config(R"({"model_type": "convnext"})");
+    processor(fmt::format(R"({{"image_processor_type": "ConvNextImageProcessor", "do_normalize": false{}}})", more));
+    return find(seen("convnext_tiny", 1000)).notes;
+  };
+  EXPECT_THAT(notes(R"(, "size": {"shortest_edge": 224})"), testing::Contains(HasSubstr("last bit")));
+  EXPECT_THAT(notes(R"(, "size": {"shortest_edge": 384})"), Not(testing::Contains(HasSubstr("last bit"))));
+}
+
 TEST_F(CardSources, WhatDinov3sProcessorDoesOtherwiseIsNoted) {
   EXPECT_THAT(find_golden("transformers/dinov3", small("convnext_tiny", 0)).notes,
               testing::Contains(HasSubstr("resizes floats")));
@@ -732,6 +758,11 @@ INSTANTIATE_TEST_SUITE_P(
                   "input_size"},
         WrongText{"HugeInteger", kConfig, R"({"pretrained_cfg": {"input_size": [3, 4294967520, 4294967520]}})",
                   kDamagedCode, "input_size"},
+        WrongText{"NoDeviation", kConfig, R"({"pretrained_cfg": {"std": [0, 0, 0]}})", kDamagedCode,
+                  "'std': expected three numbers above 0"},
+        WrongText{"EndlessMean", kConfig, R"({"pretrained_cfg": {"mean": 1e300}})", kDamagedCode, "'mean': expected"},
+        WrongText{"CropOfTwo", kConfig, R"({"pretrained_cfg": {"crop_pct": 2}})", kDamagedCode,
+                  "'crop_pct': expected a fraction"},
         WrongText{"NotSquare", kConfig, R"({"pretrained_cfg": {"input_size": [3, 224, 256]}})", kUnsupportedCode,
                   "input_size"},
         WrongText{"NoInterpolation", kConfig, R"({"pretrained_cfg": {"interpolation": "cubic"}})", kUnsupportedCode,
@@ -748,6 +779,11 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"EmptySize", kProcessor, R"({"size": {}})", kUnsupportedCode, "size"},
         WrongText{"SizeOfZero", kProcessor, R"({"size": {"shortest_edge": 0}})", kDamagedCode, "size"},
         WrongText{"OblongSize", kProcessor, R"({"size": {"height": 224, "width": 200}})", kUnsupportedCode, "size"},
+        WrongText{"NoDeviation2", kProcessor, R"({"size": 224, "image_std": [0.2, 0, 0.2]})", kDamagedCode,
+                  "'image_std': expected"},
+        WrongText{"NoFactor", kProcessor, R"({"size": 224, "rescale_factor": 0})", kDamagedCode, "'rescale_factor'"},
+        WrongText{"NoResize", kProcessor, R"({"size": 224, "do_resize": false})", kUnsupportedCode,
+                  "'do_resize' is false"},
         WrongText{"NoCrop", kProcessor, R"({"image_processor_type": "BitImageProcessor", "do_center_crop": false,
                                              "size": {"shortest_edge": 224}})",
                   kUnsupportedCode, "size"},

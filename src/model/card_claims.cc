@@ -96,8 +96,27 @@ class Object {
       const Json& item = is_list ? (*value)[value->size() == 1 ? 0 : i] : *value;
       if (!item.is_number()) refuse(key, "three numbers");
       result[i] = item.get<float>();
+      if (!std::isfinite(result[i])) refuse(key, "three numbers that a float can hold");
     }
     return result;
+  }
+
+  // The same for what is divided by.
+  std::optional<std::array<float, 3>> deviations(const char* key) const {
+    const auto result = colours(key);
+    if (result && std::ranges::any_of(*result, [](float value) { return !(value > 0.0f); })) {
+      refuse(key, "three numbers above 0");
+    }
+    return result;
+  }
+
+  // Of a side that a crop keeps.
+  std::optional<double> crop_fraction(const char* key) const {
+    const std::optional<double> value = number(key);
+    if (value && !(*value >= kMinCropFraction && *value <= kMaxCropFraction)) {
+      refuse(key, fmt::format("a fraction of {} to {}", kMinCropFraction, kMaxCropFraction));
+    }
+    return value;
   }
 
   std::optional<std::vector<std::string>> texts(const char* key) const {
@@ -381,11 +400,11 @@ CardClaims read_timm(const Object& config, const std::string& file, const Networ
     }
   }
   claims.mean = pretrained.colours("mean");
-  claims.std = pretrained.colours("std");
+  claims.std = pretrained.deviations("std");
   if (const auto name = pretrained.text("interpolation")) {
     claims.interpolation = timm_interpolation(*name, pretrained.where("interpolation"));
   }
-  claims.crop_fraction = pretrained.number("crop_pct");
+  claims.crop_fraction = pretrained.crop_fraction("crop_pct");
   if (const auto name = pretrained.text("crop_mode")) {
     claims.crop_mode = value_of(crop_mode_from_name, *name, pretrained.where("crop_mode"));
   }
@@ -525,17 +544,46 @@ std::optional<ProcessorSize> size_of(const Object& processor, const char* key, b
   return result;
 }
 
-// Values for x / 255 that do what mean and deviation do to x * factor.
-void apply_scale(CardClaims& claims, bool scales, double factor, bool normalizes) {
-  if (!normalizes) {
+// The float whose product with 255 is `value`; the nearest where there is none.
+float over_255(float value) {
+  const float nearest = value / 255.0f;
+  for (const float candidate : {nearest, std::nextafter(nearest, 0.0f), std::nextafter(nearest, 2.0f * nearest)}) {
+    if (candidate * 255.0f == value) return candidate;
+  }
+  return nearest;
+}
+
+// Mean and deviation of x / 255 that do what the processor does to its x * factor: it takes (x - mean / factor) /
+// (deviation / factor) in floats, and so does the pipeline with 255 in place of 1 / factor.
+void read_normalization(const Object& processor, CardClaims& claims) {
+  const bool scales = processor.flag("do_rescale").value_or(true);
+  const double factor = processor.number("rescale_factor").value_or(1.0 / 255.0);
+  const auto of_factor = static_cast<float>(1.0 / factor);
+  if (!(of_factor > 0.0f) || !std::isfinite(of_factor)) processor.refuse("rescale_factor", "a number above 0");
+  claims.mean = processor.colours("image_mean");
+  claims.std = processor.deviations("image_std");
+  if (!processor.flag("do_normalize").value_or(true)) {
     claims.mean = {0.0f, 0.0f, 0.0f};
     claims.std = {1.0f, 1.0f, 1.0f};
   }
-  const double scale = 255.0 * (scales ? factor : 1.0);
-  if (!claims.mean || !claims.std || std::abs(scale - 1.0) < 1e-6 || !(scale > 0)) return;
-  for (std::size_t i = 0; i < claims.mean->size(); ++i) {
-    (*claims.mean)[i] = static_cast<float>((*claims.mean)[i] / scale);
-    (*claims.std)[i] = static_cast<float>((*claims.std)[i] / scale);
+  const float multiplier = scales ? of_factor : 1.0f;
+  if (!claims.mean || !claims.std || multiplier == 255.0f) return;
+  for (float& value : *claims.mean) value = over_255(value * multiplier);
+  for (float& value : *claims.std) value = over_255(value * multiplier);
+}
+
+// Without means the processor multiplies by the factor, as torchvision does, where with them it divides.
+void read_mere_scaling(const Object& processor, CardClaims& claims) {
+  if (processor.flag("do_normalize").value_or(true) || !processor.flag("do_rescale").value_or(true)) return;
+  const bool is_usual = processor.number("rescale_factor").value_or(1.0 / 255.0) == 1.0 / 255.0;
+  const bool crops = claims.crop_mode != CropMode::kSquash || claims.crop_fraction != 1.0;
+  if (is_usual && !crops) {
+    claims.pipeline = PixelPipeline::kTorchvision;  // whose crop alone is another
+  } else if (claims.pipeline == PixelPipeline::kTransformers) {
+    claims.note = fmt::format(
+        "{} is false: the processor multiplies by its factor, and here it is divided, which "
+        "differs in the last bit of some values",
+        processor.where("do_normalize"));
   }
 }
 
@@ -549,22 +597,26 @@ CardClaims read_processor(const Object& processor, const std::string& file) {
     claims.pipeline = PixelPipeline::kTorchvision;
     claims.note = "DINOv3's processor resizes floats, and here 8-bit tensors are resized, as by its authors' transform";
   }
-  claims.mean = processor.colours("image_mean");
-  claims.std = processor.colours("image_std");
-  apply_scale(claims, processor.flag("do_rescale").value_or(true),
-              processor.number("rescale_factor").value_or(1.0 / 255.0), processor.flag("do_normalize").value_or(true));
+  read_normalization(processor, claims);
   if (const auto filter = processor.integer("resample")) {
     claims.interpolation = pillow_filter(*filter, processor.where("resample"));
   }
-  if (!processor.flag("do_resize").value_or(true)) return claims;
+  if (!processor.flag("do_resize").value_or(true)) {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("{} is false: pictures stay as large as they are, and they become squares of one size here; "
+                    "say true and a 'size', or move the file away",
+                    processor.where("do_resize")));
+  }
 
   const bool is_convnext = type.starts_with("ConvNext");
   const auto size = size_of(processor, "size", /*number_is_shortest_edge=*/true);
   if (!size) return claims;
   if (is_convnext && size->side < kSqueezedFrom) {
     claims.resolution = size->side;
-    claims.crop_fraction = processor.number("crop_pct");
+    claims.crop_fraction = processor.crop_fraction("crop_pct");
     claims.crop_mode = CropMode::kCenter;
+    read_mere_scaling(processor, claims);
     return claims;
   }
   const auto crop = size_of(processor, "crop_size", /*number_is_shortest_edge=*/false);
@@ -582,6 +634,7 @@ CardClaims read_processor(const Object& processor, const std::string& file) {
   }
   claims.crop_fraction = crop_fraction_for(*claims.resolution, size->side);
   claims.crop_mode = size->is_shortest_edge && !is_convnext ? CropMode::kCenter : CropMode::kSquash;
+  read_mere_scaling(processor, claims);
   return claims;
 }
 
@@ -605,7 +658,7 @@ CardClaims read_open_clip(const Object& config, const std::string& file) {
   claims.interpolation = Interpolation::kBicubic;
   if (const auto preprocess = config.object("preprocess_cfg")) {
     claims.mean = preprocess->colours("mean");
-    claims.std = preprocess->colours("std");
+    claims.std = preprocess->deviations("std");
     if (const auto name = preprocess->text("interpolation")) {
       claims.interpolation = timm_interpolation(*name, preprocess->where("interpolation"));
     }

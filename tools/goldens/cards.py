@@ -4,6 +4,7 @@ Writes to OUT_DIR (default tests/goldens/cards), for tests/published_test.cc and
 
     timm.json        the pretrained_cfg of every ConvNeXt that timm has weights of, by name
     timm_compared.json  the same of what src/model/published_compared.txt has from timm
+    processed.safetensors  what transformers' processors of some folders make of a picture of all values
     labels.json      some of ImageNet's classes: index and synset of timm's list by the number of its classes
     timm/NAME/       config.json as timm's save_for_hf writes it
     timm_compared/NAME/  config.json of networks of other families, some built for another size
@@ -18,9 +19,11 @@ import pathlib
 import shutil
 import sys
 
+import numpy
 import timm
 import torch
 import transformers
+from PIL import Image
 from timm.data import ImageNetInfo, resolve_model_data_config
 from timm.models import get_pretrained_cfg
 from timm.models._hub import save_config_for_hf
@@ -35,7 +38,7 @@ from transformers import (
     DINOv3ViTImageProcessor,
 )
 
-from golden_file import write_json
+from golden_file import write_json, write_safetensors
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 KEPT = ("num_classes", "input_size", "test_input_size", "test_crop_pct", "mean", "std", "interpolation", "crop_pct",
@@ -167,6 +170,22 @@ def transformers_folders(out):
             DINOv3ViTImageProcessor(size={"height": 224, "width": 224}, resample=2, **IMAGENET),
         ),
     }
+    # By themselves scaling and normalising are other operations than the two together. The picture has their size.
+    side = {"height": 16, "width": 16}
+    cut = dict(size={"shortest_edge": 16}, crop_size=side)
+    processed = {
+        "usual": BitImageProcessor(**cut, **IMAGENET),
+        "unscaled": BitImageProcessor(**cut, do_rescale=False, image_mean=[123.675, 116.28, 103.53],
+                                      image_std=[58.395, 57.12, 57.375]),
+        "factor": BitImageProcessor(**cut, rescale_factor=1 / 127.5, image_mean=[0.97, 0.91, 0.81],
+                                    image_std=[0.46, 0.45, 0.44]),
+        "unnormalized": BitImageProcessor(size=side, do_center_crop=False, do_normalize=False),
+        "bytes": BitImageProcessor(**cut, do_rescale=False, do_normalize=False),
+    }  # fmt: skip
+    ramp = Image.fromarray(numpy.arange(256, dtype=numpy.uint8).reshape(16, 16, 1).repeat(3, axis=2))
+    values = {name: processor(ramp, return_tensors="np")["pixel_values"][0] for name, processor in processed.items()}
+    write_safetensors(out / "processed.safetensors", {n: v.astype(numpy.float32) for n, v in values.items()}, {})
+    folders |= {name: (ConvNextConfig(**sizes, **three), processor) for name, processor in processed.items()}
     expected = {}
     for name, (config, processor) in folders.items():
         folder = out / "transformers" / name
