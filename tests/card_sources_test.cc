@@ -256,6 +256,22 @@ TEST_F(CardSources, ArgumentsOfTimmsThatMakeAnotherConvNeXtAreRefused) {
                [&] { find_with(R"({"surprise": 1})"); });
 }
 
+// timm rounds half of a narrow stem's width up to the whole: its tensors do not tell that there are tiers.
+TEST_F(CardSources, ATieredStemOfOneWidthIsTheNamedOne) {
+  config(R"({"architecture": "convnext_atto_ols", "num_classes": 3,
+             "model_args": {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32]}, "pretrained_cfg": {}})");
+  ConvNextConfig network = small("convnext_atto_ols", 3);
+  ASSERT_EQ(stem_width(network), 8);
+  network.stem = Stem::kOverlap;
+  EXPECT_EQ(find(network).card.architecture, "convnext_atto_ols");
+  // Where the tiers are seen, they must be there.
+  network = seen("convnext_atto_ols", 3);
+  config(R"({"architecture": "convnext_atto_ols", "num_classes": 3, "pretrained_cfg": {}})");
+  EXPECT_EQ(find(network).card.architecture, "convnext_atto_ols");
+  network.stem = Stem::kOverlap;
+  expect_error(ErrorCode::kMismatch, {"stem"}, [&] { find(network); });
+}
+
 // As timm writes them for a network of one channel.
 TEST_F(CardSources, OneColourStandsForAll) {
   config(R"({"architecture": "convnext_tiny", "num_classes": 1000,

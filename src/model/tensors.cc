@@ -89,6 +89,11 @@ bool have_same_tensors(const ConvNextConfig& a, const ConvNextConfig& b) {
   like_b.head_norm_eps = b.head_norm_eps;
   like_b.activation = b.activation;
   like_b.conv_mlp = b.conv_mlp;
+  // Half of a narrow stem's width is rounded up to the whole: then the tiers are one.
+  const auto may_be_tiers = [](const ConvNextConfig& c) {
+    return c.stem == Stem::kOverlap || c.stem == Stem::kOverlapTiered;
+  };
+  if (may_be_tiers(a) && may_be_tiers(b) && stem_width(a) == stem_width(b)) like_b.stem = b.stem;
   if (a.norm != Norm::kLayerNorm && b.norm != Norm::kLayerNorm) like_b.norm = b.norm;
   return like_b == b;
 }
