@@ -37,11 +37,12 @@ struct JpegDecoder {
     };
     errors.emit_message = [](j_common_ptr common, int level) {
       if (level >= 0) return;  // trace
-      // After most warnings libjpeg goes on and makes up what is missing; these leave the picture whole.
+      // After a warning libjpeg goes on and makes up what is damaged, and Pillow takes the picture so. Of a file that
+      // ends too early it takes none; and what a progressive file lacks, versions of libjpeg-turbo make up differently.
       const int code = common->err->msg_code;
-      const bool harmless = code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR || code == JWRN_ADOBE_XFORM ||
-                            code == JWRN_NOT_SEQUENTIAL;
-      if (!harmless) common->err->error_exit(common);
+      const bool lacks_scans =
+          code == JWRN_HIT_MARKER && static_cast<JpegDecoder*>(common->client_data)->info.progressive_mode == TRUE;
+      if (code == JWRN_JPEG_EOF || lacks_scans) common->err->error_exit(common);
     };
     progress.progress_monitor = [](j_common_ptr common) {
       auto* const decoder = static_cast<JpegDecoder*>(common->client_data);

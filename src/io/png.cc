@@ -45,6 +45,17 @@ struct PngDecoder {
     decoder->left = decoder->left.subspan(count);
   }
 
+  // Of chunks that libpng is told to leave alone. Pillow passes over those that it does not know, critical ones too,
+  // and refuses a transparent colour that is cut off.
+  static int pass_over(png_structp png, png_unknown_chunkp chunk) {
+    const auto* const decoder = static_cast<PngDecoder*>(png_get_user_chunk_ptr(png));
+    if (std::memcmp(chunk->name, "tRNS", 4) != 0) return 1;
+    const int colour = png_get_color_type(png, decoder->info);
+    const std::size_t needed = colour == PNG_COLOR_TYPE_GRAY ? 2 : colour == PNG_COLOR_TYPE_RGB ? 6 : 0;
+    if (chunk->size < needed) fail(png, "its transparent colour (tRNS) is cut off");
+    return 1;
+  }
+
   bool read_header() {
     if (setjmp(on_error) != 0) return false;
     png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, &PngDecoder::fail, [](png_structp, png_const_charp) {});
@@ -58,7 +69,11 @@ struct PngDecoder {
     // and compressed ones can grow.
     png_set_user_limits(png, std::numeric_limits<std::int32_t>::max(), std::numeric_limits<std::int32_t>::max());
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, reinterpret_cast<png_const_bytep>("tRNS"), 1);
+    png_set_read_user_chunk_fn(png, this, &PngDecoder::pass_over);
     png_read_info(png, info);
+    // From the pixels on Pillow looks at no checksum, nor at what follows them.
+    png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
     return true;
   }
 
@@ -82,7 +97,6 @@ struct PngDecoder {
   bool read_rows(png_bytepp rows) {
     if (setjmp(on_error) != 0) return false;
     png_read_image(png, rows);
-    png_read_end(png, nullptr);
     return true;
   }
 

@@ -264,6 +264,34 @@ def pngs():
     return files
 
 
+def damaged():
+    """Files that are not whole, and that Pillow reads all the same."""
+    picture = Image.fromarray(scene(48, 37))
+    baseline = encoded(picture, "JPEG", quality=85)
+    restart = encoded(picture, "JPEG", quality=85, restart_marker_rows=1)
+    pixels = baseline.index(b"\xff\xda") + 14
+    frame = baseline.index(b"\xff\xc0")
+    middle = restart.index(b"\xff\xd1") - 60
+    progressive = bytearray(encoded(picture, "JPEG", quality=85, progressive=True))
+    progressive[-200:-196] = b"\x55\xaa\x55\xaa"
+    rows = zlib.compress(plain_rows(scene(29, 22).reshape(22, -1)), 9)
+    start = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 29, 22, 8, 2, 0, 0, 0))
+    data, end = png_chunk(b"IDAT", rows), png_chunk(b"IEND", b"")
+    return {
+        "damaged_ends_early.jpg": baseline[: pixels + (len(baseline) - pixels) // 2] + b"\xff\xd9",
+        "damaged_more_rows.jpg": baseline[: frame + 5] + struct.pack(">H", 90) + baseline[frame + 7 :],
+        "damaged_marker.jpg": baseline[: pixels + 150] + b"\xff\xd3" + baseline[pixels + 152 :],
+        "damaged_restart.jpg": restart[:middle] + b"\x12\x34\x56" + restart[middle + 3 :],
+        "damaged_restart_lost.jpg": restart.replace(b"\xff\xd1", b"\x11\xd1"),
+        "damaged_progressive.jpg": bytes(progressive),
+        "damaged_no_end.png": start + data,
+        "damaged_end.png": start + data + end[:-1] + b"\0",
+        "damaged_tail.png": start + data + b"\0\0\0\5IEN",
+        "damaged_checksum.png": start + data[:-1] + bytes([data[-1] ^ 1]) + end,
+        "unknown_critical.png": start + png_chunk(b"ABCD", b"nobody knows it") + data + end,
+    }
+
+
 def webps():
     rgb = Image.fromarray(scene(41, 30))
     rgba = Image.fromarray(numpy.dstack([scene(41, 30), noise(41, 30, 6)[..., :1]]))
@@ -314,6 +342,8 @@ def write_decode_cases(folder):
     for extension, files in (("jpg", stored_jpegs()), ("png", pngs()), ("webp", stored_webps())):
         for name, data in files.items():
             (folder / f"{name}.{extension}").write_bytes(data)
+    for name, data in damaged().items():
+        (folder / name).write_bytes(data)
     for path in sorted(folder.iterdir()):
         with Image.open(path) as image:
             numpy.save(f"{path}.npy", numpy.asarray(image.convert("RGB")))
