@@ -80,7 +80,7 @@ LoadedNetwork load(const BenchOptions& options, const std::string& model, Precis
   LoadedNetwork loaded;
   reset_peak_memory();
   const auto start = std::chrono::steady_clock::now();
-  NetworkSource source = read_network(model, options.model.architecture, options.network, options.model.file_limits);
+  NetworkSource source = read_network(model, options.model.architecture, options.network, options.model.file_options);
   const std::unique_ptr<Backend> backend = program_backend(source.card);
   if (options.profile) require_profile(*backend);
   loaded.model = model;

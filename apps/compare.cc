@@ -39,7 +39,7 @@ constexpr int kBatchOnGpu = 64;  // Swin's script
 struct CompareOptions {
   std::vector<std::string> models;
   std::string preset;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   DeviceOptions device;
   std::optional<int> resolution;
   std::optional<int> batch;
@@ -58,15 +58,15 @@ struct Entrant {
   ComparedNetwork network;
   std::filesystem::path file;  // empty: a formula's weights
 
-  WeightStore weights(const FileLimits& file_limits) const {
-    return file.empty() ? formula_weights(network.config, 1) : read_model(file, "", {.limits = file_limits}).weights;
+  WeightStore weights(const TensorFileOptions& file_options) const {
+    return file.empty() ? formula_weights(network.config, 1) : read_model(file, "", file_options).weights;
   }
 };
 
 Entrant entrant_of(const std::string& model, const CompareOptions& options) {
   const FileOrArchitecture found = model_file_or_architecture(model);
   if (const auto* file = std::get_if<std::filesystem::path>(&found)) {
-    const Card card = read_model(*file, "", {.limits = options.file_limits}).card;
+    const Card card = read_model(*file, "", options.file_options).card;
     const int resolution = options.resolution.value_or(card.preprocessing.resolution);
     return {describe_network(model, architecture(card.architecture), card.network, resolution), *file};
   }
@@ -115,7 +115,7 @@ std::vector<ComparisonRow> compared(const CompareOptions& options, const std::ve
   std::vector<std::string> left_out;
   for (const Entrant& entrant : entrants) {
     if (options.timed() && entrant.network.entry != nullptr) {
-      timed.push_back({&entrant.network, [&entrant, &options] { return entrant.weights(options.file_limits); }});
+      timed.push_back({&entrant.network, [&entrant, &options] { return entrant.weights(options.file_options); }});
     } else {
       rows.push_back({entrant.network, {}});
       if (options.timed()) left_out.push_back(entrant.network.model);
@@ -301,7 +301,7 @@ void add_compare_options(CLI::App& command, CompareOptions& options) {
   command.add_option("--preset", options.preset, "Networks by a name for them all: " + preset_names())
       ->check(problem_of([](const std::string& name) { networks_of_preset(name); }))
       ->type_name("NAME");
-  add_file_limit_options(command, options.file_limits);
+  add_weight_file_options(command, options.file_options);
   add_device_options(command, options.device);
   command
       .add_option("--batch", options.batch,

@@ -28,8 +28,7 @@ struct ConvertOptions {
   std::string architecture;
   std::string layout = "own";
   std::string dtype = "f32";
-  bool no_ema = false;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   std::string output;
   std::string license;
   PreprocessingOptions preprocessing;
@@ -79,8 +78,7 @@ WrittenDetectorLayout detector_layout_named(const std::string& name) try {
   throw UsageError(fmt::format("--layout: {}", error.what()));
 }
 
-ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::path& file,
-                          const TensorFileOptions& file_options) {
+ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::path& file) {
   const WrittenDetectorLayout layout = detector_layout_named(options.layout);
   if (options.preprocessing.any()) {
     throw UsageError(
@@ -88,7 +86,7 @@ ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::
                     "preprocessing go with networks that classify",
                     options.model));
   }
-  DetectorCheckpoint checkpoint = read_detector(file, file_options);
+  DetectorCheckpoint checkpoint = read_detector(file, options.file_options);
   for (const std::string& note : checkpoint.notes) report(note);
   report_lost_card(options, "size of pictures");
   const DType dtype = storage_types().at(options.dtype);
@@ -115,13 +113,12 @@ WrittenLayout network_layout_named(const std::string& name) {
 ExitCode convert(const ConvertOptions& options) {
   require_place_for_card(options);
   const std::filesystem::path file = model_file(options.model);
-  const TensorFileOptions file_options{.prefer_average = !options.no_ema, .limits = options.file_limits};
   // A file that is called a network's is one, which may be the backbone of a detector.
-  if (options.architecture.empty() && holds_detector(file, file_options)) {
-    return convert_detector(options, file, file_options);
+  if (options.architecture.empty() && holds_detector(file, options.file_options)) {
+    return convert_detector(options, file);
   }
   const WrittenLayout layout = network_layout_named(options.layout);
-  Checkpoint checkpoint = read_model(file, options.architecture, file_options);
+  Checkpoint checkpoint = read_model(file, options.architecture, options.file_options);
   const bool is_pytorch = is_pytorch_output(options.output);
   std::unique_ptr<Backend> backend;  // for the check vector, which a card has
   if (!is_pytorch) backend = program_backend(checkpoint.card);
@@ -161,8 +158,7 @@ void add_convert(CLI::App& program, Command& chosen) {
                    "own (default), timm, fb, torchvision or hf; of a detector own, mmdet or fb")
       ->check(CLI::IsMember({"own", "timm", "fb", "torchvision", "hf", "mmdet"}))
       ->type_name("LAYOUT");
-  add_no_ema_option(*command, options->no_ema);
-  add_file_limit_options(*command, options->file_limits);
+  add_weight_file_options(*command, options->file_options);
   command->add_option("--dtype", options->dtype, "f32 (default), f16 or bf16")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");

@@ -35,7 +35,7 @@ constexpr std::string_view kStandardOutput = "-";
 struct DetectOptions {
   std::vector<std::string> inputs;
   std::string model;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   std::optional<double> score;
   std::string json;
   std::string annotations;
@@ -192,7 +192,7 @@ ExitCode detect(const DetectOptions& options) {
     throw UsageError("--json - and --profile both want standard output: write the JSON to a file");
   }
   if (!options.prints_json()) require_folder_of(options.json);
-  LoadedDetector loaded = load_detector(options.model, options.device, options.file_limits);
+  LoadedDetector loaded = load_detector(options.model, options.device, options.file_options);
   std::vector<Input> inputs = list_inputs(options.inputs);
   std::optional<CocoDataset> dataset;
   if (!options.annotations.empty()) {
@@ -269,7 +269,7 @@ void add_detect_options(CLI::App& command, DetectOptions& options) {
                   "./models")
       ->required()
       ->type_name("MODEL");
-  add_file_limit_options(command, options.file_limits);
+  add_weight_file_options(command, options.file_options);
   command
       .add_option(
           "--score", options.score,

@@ -59,7 +59,7 @@ ExitCode eval_detector(const DetectorEvalOptions& options) {
   const CocoPictures pictures = CocoPictures::open(options.annotations, options.pictures, {.areas = true});
   const CocoDataset& truth = pictures.dataset();
   for (const CocoWarning& warning : pictures.warnings()) report(describe(warning, truth.path));
-  LoadedDetector loaded = load_detector(options.model, options.device, options.file_limits);
+  LoadedDetector loaded = load_detector(options.model, options.device, options.file_options);
 
   ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(pictures.size())));
   const DetectorScores scores = evaluate_detector(*loaded.detector, loaded.card, pictures, *loaded.pool,

@@ -13,7 +13,7 @@ struct DetectorEvalOptions {
   std::string annotations;
   std::string pictures;  // folder
   std::string model;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   DeviceOptions device;
   DecodeOptions decode;
   int batch_size = 1;

@@ -69,7 +69,7 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
   }
   require_folder_of(all_options.results);
   const fs::path file = model_file(options.model.model);
-  if (!is_detector(open_tensor_file(weights_file(file), {.limits = options.model.file_limits}))) {
+  if (!is_detector(open_tensor_file(weights_file(file), options.model.file_options))) {
     throw Error(ErrorCode::kMismatch,
                 fmt::format("'{}' holds no detector, and only detectors are judged on COCO's "
                             "annotations ('{}'): a classifier is evaluated on folders of pictures",
@@ -78,7 +78,7 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
   return eval_detector({.annotations = options.data,
                         .pictures = all_options.pictures,
                         .model = file.string(),
-                        .file_limits = options.model.file_limits,
+                        .file_options = options.model.file_options,
                         .device = options.device,
                         .decode = all_options.decode,
                         .batch_size = std::max(options.batch_size, 1),
@@ -90,7 +90,7 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
 void refuse_detector(const EvaluationCommand& options) {
   if (options.model.model.empty()) return;
   const fs::path file = model_file(options.model.model);
-  if (!holds_detector(file, {.limits = options.model.file_limits})) return;
+  if (!holds_detector(file, options.model.file_options)) return;
   throw Error(
       ErrorCode::kMismatch,
       fmt::format("'{}' is a detector, which is judged on a JSON file of COCO's and its pictures: convnext eval "

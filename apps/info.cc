@@ -23,7 +23,7 @@ using Json = nlohmann::ordered_json;
 struct InfoOptions {
   std::string name;
   std::string architecture;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   std::optional<InputSize> input;
   NetworkOptions network;
   bool json = false;
@@ -46,7 +46,7 @@ struct Subject : NetworkSource {
 };
 
 Subject subject_of(const InfoOptions& options) {
-  Subject subject{read_network(options.name, options.architecture, options.network, options.file_limits), {}, {}};
+  Subject subject{read_network(options.name, options.architecture, options.network, options.file_options), {}, {}};
   if (options.input && !options.input->is_square()) {
     throw UsageError(fmt::format("--resolution: the input of {} is a square; WIDTHxHEIGHT goes with a detector",
                                  subject.entry->name));
@@ -223,14 +223,14 @@ std::optional<DetectorSubject> detector_of(const InfoOptions& options) {
   }
   const auto& file = std::get<std::filesystem::path>(found);
   // A file that is called a network's is one, which may be the backbone of a detector.
-  if (!options.architecture.empty() || !holds_detector(file, {.limits = options.file_limits})) return std::nullopt;
+  if (!options.architecture.empty() || !holds_detector(file, options.file_options)) return std::nullopt;
   if (!options.network.overrides().empty()) {
     throw UsageError(
         fmt::format("'{}' is a file, whose detector is what it is: --classes and the other options of "
                     "networks go with a registered name",
                     options.name));
   }
-  return DetectorSubject(read_detector(file, {.limits = options.file_limits}));
+  return DetectorSubject(read_detector(file, options.file_options));
 }
 
 ExitCode info(const InfoOptions& options) {
@@ -261,7 +261,7 @@ void add_info(CLI::App& program, Command& chosen) {
   add_architecture_option(*command, options->architecture);
   add_input_size_option(*command, options->input);
   add_network_options(*command, options->network);
-  add_file_limit_options(*command, options->file_limits);
+  add_weight_file_options(*command, options->file_options);
   add_json_option(*command, options->json);
   command->footer(
       "Example: convnext info convnext_tiny --resolution 384\n"

@@ -19,8 +19,7 @@ using Json = nlohmann::ordered_json;
 struct InspectOptions {
   std::string file;
   std::string architecture;
-  bool no_ema = false;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   bool tensors = false;
   bool json = false;
 };
@@ -284,11 +283,10 @@ void print_findings(const Findings& findings, bool tensors) {
 Findings inspected(const InspectOptions& options) {
   if (!options.architecture.empty()) architecture_named(options.architecture);
   const std::filesystem::path file = model_file(options.file);
-  const TensorFileOptions file_options{.prefer_average = !options.no_ema, .limits = options.file_limits};
-  if (options.architecture.empty() && holds_detector(file, file_options)) {
-    return findings_of(inspect_detector(file, file_options));
+  if (options.architecture.empty() && holds_detector(file, options.file_options)) {
+    return findings_of(inspect_detector(file, options.file_options));
   }
-  return findings_of(convnext::inspect(file, options.architecture, file_options));
+  return findings_of(convnext::inspect(file, options.architecture, options.file_options));
 }
 
 ExitCode inspect(const InspectOptions& options) {
@@ -309,8 +307,7 @@ void add_inspect(CLI::App& program, Command& chosen) {
       program.add_subcommand("inspect", "Say what is in a file of weights, and what keeps it from loading");
   command->add_option("FILE", options->file, "A file of weights of any kind, or a folder with one")->required();
   add_architecture_option(*command, options->architecture);
-  add_no_ema_option(*command, options->no_ema);
-  add_file_limit_options(*command, options->file_limits);
+  add_weight_file_options(*command, options->file_options);
   command->add_flag("--tensors", options->tensors, "List all tensors with least, greatest, mean and deviation");
   add_json_option(*command, options->json);
   command->footer("Example: convnext inspect pytorch_model.bin");

@@ -15,9 +15,10 @@ std::string LoadedDetector::name_of_class(int class_index) const {
                              : card.labels[static_cast<std::size_t>(class_index)];
 }
 
-LoadedDetector load_detector(const std::string& model, const DeviceOptions& device, const FileLimits& file_limits) {
+LoadedDetector load_detector(const std::string& model, const DeviceOptions& device,
+                             const TensorFileOptions& file_options) {
   const torch::Device torch_device = open_device(device.device);
-  const DetectorCheckpoint checkpoint = read_detector(model_file(model), {.limits = file_limits});
+  const DetectorCheckpoint checkpoint = read_detector(model_file(model), file_options);
   for (const std::string& note : checkpoint.notes) report(note);
 
   const int threads = device.threads == 0 ? available_threads() : device.threads;

@@ -26,6 +26,7 @@ struct LoadedDetector {
 
 // On that device, with its threads; on the CPU the engine runs the backbone that it can run. What there is to say of
 // the file goes to standard error. Throws UsageError and Error as model_file() and read_detector().
-LoadedDetector load_detector(const std::string& model, const DeviceOptions& device, const FileLimits& file_limits);
+LoadedDetector load_detector(const std::string& model, const DeviceOptions& device,
+                             const TensorFileOptions& file_options);
 
 }  // namespace convnext::apps

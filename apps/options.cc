@@ -170,7 +170,7 @@ CLI::Option& add_model_options(CLI::App& command, ModelOptions& options) {
                       "A file of weights, a folder with one, or a name looked for in $CONVNEXT_MODELS and ./models")
           ->type_name("MODEL");
   add_architecture_option(command, options.architecture);
-  add_file_limit_options(command, options.file_limits);
+  add_weight_file_options(command, options.file_options);
   return *model;
 }
 
@@ -191,9 +191,11 @@ void add_file_limit_options(CLI::App& command, FileLimits& limits) {
   add(&FileLimits::max_zip_ratio, "Bytes that a zip archive unpacks to, by its own");
 }
 
-void add_no_ema_option(CLI::App& command, bool& no_ema) {
-  command.add_flag("--no-ema", no_ema,
-                   "Of a training checkpoint that holds both, take the weights and not their moving average");
+void add_weight_file_options(CLI::App& command, TensorFileOptions& options) {
+  command.add_flag_callback(
+      "--no-ema", [&options] { options.prefer_average = false; },
+      "Of a training checkpoint that holds both, take the weights and not their moving average");
+  add_file_limit_options(command, options.limits);
 }
 
 void add_threads_option(CLI::App& command, int& threads) {
@@ -384,7 +386,7 @@ FileOrDetector model_file_or_detector(const std::string& model) {
 }
 
 NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network,
-                           const FileLimits& file_limits) {
+                           const TensorFileOptions& file_options) {
   NetworkSource source;
   const FileOrArchitecture found = model_file_or_architecture(model);
   if (const auto* file = std::get_if<fs::path>(&found)) {
@@ -394,7 +396,7 @@ NetworkSource read_network(const std::string& model, const std::string& architec
                       "--patch-size, --classes and --input-channels go with a registered name",
                       model));
     }
-    source.checkpoint = read_model(*file, architecture, {.limits = file_limits});
+    source.checkpoint = read_model(*file, architecture, file_options);
     source.card = source.checkpoint->card;
     source.entry = &convnext::architecture(source.card.architecture);
     return source;
@@ -438,8 +440,7 @@ void require_cpu(const DeviceOptions& options) {
 
 Model load_model(const ModelOptions& options, const DeviceOptions& device) {
   require_cpu(device);
-  Checkpoint checkpoint =
-      read_model(model_file(model_or_shipped(options)), options.architecture, {.limits = options.file_limits});
+  Checkpoint checkpoint = read_model(model_file(model_or_shipped(options)), options.architecture, options.file_options);
   const std::unique_ptr<Backend> backend = program_backend(checkpoint.card);
   return ModelLoading::load(std::move(checkpoint), *backend,
                             {.precision = device.precision, .threads = device.threads, .log = report});

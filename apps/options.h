@@ -47,21 +47,21 @@ void require_folder_of(const std::string& file);
 // --json
 void add_json_option(CLI::App& command, bool& json);
 
-// --max-header-bytes --max-nesting --max-tensors --max-memo --max-zip-ratio, for commands that read files of weights.
+// --max-header-bytes --max-nesting --max-tensors --max-memo --max-zip-ratio.
 void add_file_limit_options(CLI::App& command, FileLimits& limits);
+// The same and --no-ema, for commands that read files of weights: of a training checkpoint that holds both, the weights
+// and not their moving average.
+void add_weight_file_options(CLI::App& command, TensorFileOptions& options);
 
-// --model and --architecture, and the limits of files. Without --model it is the shipped model.
+// --model and --architecture, and how its file is read. Without --model it is the shipped model.
 struct ModelOptions {
   std::string model;
   std::string architecture;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
 };
 // Gives back --model, for commands that cannot do without.
 CLI::Option& add_model_options(CLI::App& command, ModelOptions& options);
 void add_architecture_option(CLI::App& command, std::string& architecture);
-
-// --no-ema: of a training checkpoint that holds both, the weights and not their moving average.
-void add_no_ema_option(CLI::App& command, bool& no_ema);
 
 // --device and --threads, and for commands that run the engine --precision.
 struct DeviceOptions {
@@ -160,7 +160,7 @@ struct NetworkSource {
 // `network` goes with a registered name. Throws UsageError when it is given with a file, or when `architecture` names
 // another network than `model` does.
 NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network,
-                           const FileLimits& file_limits);
+                           const TensorFileOptions& file_options);
 
 // The model that --model names, or the shipped one, which is then said on standard error.
 std::string model_or_shipped(const ModelOptions& options);

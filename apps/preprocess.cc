@@ -37,7 +37,7 @@ Preprocessing preprocessing_of(const ModelOptions& options) {
     return (*entry)->preprocessing;
   }
   const Checkpoint checkpoint =
-      read_model(std::get<std::filesystem::path>(found), options.architecture, {.limits = options.file_limits});
+      read_model(std::get<std::filesystem::path>(found), options.architecture, options.file_options);
   if (const int channels = input_channels(checkpoint.card.network); channels != 3) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("'{}' takes {} channels, and a picture has 3", checkpoint.path.string(), channels));

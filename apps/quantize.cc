@@ -151,7 +151,7 @@ ExitCode quantize(const QuantizeOptions& options) {
         fmt::format("'{}' would be a PyTorch file, which holds no card: write safetensors", options.output));
   }
   Checkpoint checkpoint =
-      read_model(model_file(options.model.model), options.model.architecture, {.limits = options.model.file_limits});
+      read_model(model_file(options.model.model), options.model.architecture, options.model.file_options);
   if (!std::holds_alternative<ConvNextConfig>(checkpoint.card.network)) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("'{}' is a {}: 8-bit integers are the engine's, which runs ConvNeXt",
@@ -198,7 +198,7 @@ void add_quantize(CLI::App& program, Command& chosen) {
   command->add_option("MODEL", options->model.model, "A file of weights, or a folder with one")->required();
   command->add_option("OUTPUT", options->output, "The safetensors file to write")->required();
   add_architecture_option(*command, options->model.architecture);
-  add_file_limit_options(*command, options->model.file_limits);
+  add_weight_file_options(*command, options->model.file_options);
   command->add_option("--calibrate", options->pictures, "Pictures to compare the answers on: a folder")
       ->required()
       ->type_name("PICTURES");

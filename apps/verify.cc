@@ -18,13 +18,13 @@ namespace {
 
 struct VerifyOptions {
   std::string model;
-  FileLimits file_limits;
+  TensorFileOptions file_options;
   int threads = 0;
   bool json = false;
 };
 
 ExitCode verify(const VerifyOptions& options) {
-  const Checkpoint checkpoint = read_model(model_file(options.model), {}, {.limits = options.file_limits});
+  const Checkpoint checkpoint = read_model(model_file(options.model), {}, options.file_options);
   if (!checkpoint.has_card) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("'{}' holds no card; convert it to safetensors ('convnext convert'), which adds one with a "
@@ -61,7 +61,7 @@ void add_verify(CLI::App& program, Command& chosen) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = program.add_subcommand("verify", "Compute the check vector of a model file again and compare");
   command->add_option("MODEL", options->model, "A model file")->required();
-  add_file_limit_options(*command, options->file_limits);
+  add_weight_file_options(*command, options->file_options);
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
   command->footer("Example: convnext verify model.safetensors");

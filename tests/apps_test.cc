@@ -516,6 +516,34 @@ TEST_F(Apps, ConvertWritesOtherLayoutsAndReadsThemBack) {
   EXPECT_FALSE(fs::exists(folder_ / "fb.pth"));
 }
 
+// Every command that reads a file of weights has it: the two differ in the bias of the classifier.
+TEST_F(Apps, NoEmaTakesTheWeightsInEveryCommand) {
+  const std::string training = CONVNEXT_SOURCE_DIR "/tests/goldens/layouts/timm_norm_first.pth.tar";
+  const std::string picture = CONVNEXT_SOURCE_DIR "/examples/pictures/chelsea.png";
+  const std::vector<std::string> commands[] = {{"inspect", training},
+                                               {"convert", training, path("out.safetensors")},
+                                               {"classify", picture, "--model", training},
+                                               {"embed", picture, "--model", training, "--output", path("x.npy")}};
+  for (std::vector<std::string> command : commands) {
+    const ChildResult average = run(command);
+    EXPECT_THAT(average.out + average.err, HasSubstr("took 'state_dict_ema'")) << command[0];
+    command.emplace_back("--no-ema");
+    const ChildResult weights = run(command);
+    EXPECT_EQ(weights.exit_code, 0) << command[0] << ": " << weights.err;
+    EXPECT_THAT(weights.out + weights.err, HasSubstr("took 'state_dict' of")) << command[0];
+  }
+  for (const char* command : {"info", "verify", "quantize", "eval", "run", "bench", "preprocess"}) {
+    EXPECT_THAT(run({command, "--help"}).out, HasSubstr("--no-ema")) << command;
+  }
+  // They differ in the bias of the classifier.
+  const auto probability = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"classify", picture, "--model", training};
+    command.insert(command.end(), more.begin(), more.end());
+    return run_json(command)[0]["predictions"][0]["probability"].get<double>();
+  };
+  EXPECT_NE(probability({}), probability({"--no-ema"}));
+}
+
 // inspect.
 
 TEST_F(Apps, InspectSaysWhatIsInAFile) {
