@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "apps/program_backend.h"
 #include "apps/terminal.h"
@@ -47,15 +48,15 @@ std::vector<int> parse_list(const char* option, std::string_view text) {
   }
 }
 
-// "0.5" or "0.485,0.456,0.406".
-std::array<float, 3> parse_colours(const char* option, std::string_view text) {
+// "0.5" or "0.485,0.456,0.406". Throws Error with what is expected.
+std::array<float, 3> colours_from(const std::string& text) {
   std::array<float, 3> values{};
   std::size_t count = 0;
   const char* at = text.data();
   const char* const end = at + text.size();
   while (count < values.size()) {
     const auto [next, error] = std::from_chars(at, end, values[count]);
-    if (error != std::errc() || (next != end && *next != ',')) break;
+    if (error != std::errc() || (next != end && *next != ',') || !std::isfinite(values[count])) break;
     ++count;
     if (next == end) {
       if (count == 1) values.fill(values.front());
@@ -64,10 +65,26 @@ std::array<float, 3> parse_colours(const char* option, std::string_view text) {
     }
     at = next + 1;
   }
-  throw UsageError(
-      fmt::format("{} takes one number, or three with commas between them, such as 0.485,0.456,0.406; not "
-                  "'{}'",
-                  option, text.substr(0, 80)));
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("expected one number, or three with commas between them, such as 0.485,0.456,0.406; not '{}'",
+                          text.substr(0, 80)));
+}
+
+// The same for what is divided by.
+std::array<float, 3> deviations_from(const std::string& text) {
+  const std::array<float, 3> values = colours_from(text);
+  if (std::ranges::all_of(values, [](float value) { return value > 0.0f; })) return values;
+  throw Error(ErrorCode::kInvalidArgument, fmt::format("expected numbers above 0, not '{}'", text.substr(0, 80)));
+}
+
+// Throws Error with what is expected.
+double crop_fraction_from(const std::string& text) {
+  double value = 0.0;
+  const char* const end = text.data() + text.size();
+  const auto [next, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && next == end && value >= kMinCropFraction && value <= kMaxCropFraction) return value;
+  throw Error(ErrorCode::kInvalidArgument, fmt::format("expected a fraction of {} to {}, not '{}'", kMinCropFraction,
+                                                       kMaxCropFraction, text.substr(0, 80)));
 }
 
 // A word, not a path: what names of models and architectures look like.
@@ -267,9 +284,10 @@ NetworkOverrides NetworkOptions::overrides() const {
 void add_preprocessing_options(CLI::App& command, PreprocessingOptions& options) {
   add_resolution_option(command, options.resolution);
   command
-      .add_option(
-          "--crop-fraction", options.crop_fraction,
+      .add_option_function<std::string>(
+          "--crop-fraction", [&options](const std::string& text) { options.crop_fraction = crop_fraction_from(text); },
           fmt::format("Part of the resized side that the crop keeps, {} to {}", kMinCropFraction, kMaxCropFraction))
+      ->check(problem_of(crop_fraction_from))
       ->type_name("X");
   command.add_option("--crop-mode", options.crop_mode, "How a picture becomes a square: center, squash, ...")
       ->check(problem_of(crop_mode_from_name))
@@ -282,9 +300,18 @@ void add_preprocessing_options(CLI::App& command, PreprocessingOptions& options)
   command.add_option("--interpolation", options.interpolation, "Filter of the resize: bicubic, bilinear, ...")
       ->check(problem_of(interpolation_from_name))
       ->type_name("FILTER");
-  command.add_option("--mean", options.mean, "Mean of the pixels, one value or one each for red, green and blue")
+  command
+      .add_option_function<std::string>(
+          "--mean", [&options](const std::string& text) { options.mean = colours_from(text); },
+          "Mean of the pixels, one value or one each for red, green and blue")
+      ->check(problem_of(colours_from))
       ->type_name("LIST");
-  command.add_option("--std", options.std, "Deviation of the pixels, likewise")->type_name("LIST");
+  command
+      .add_option_function<std::string>(
+          "--std", [&options](const std::string& text) { options.std = deviations_from(text); },
+          "Deviation of the pixels, likewise")
+      ->check(problem_of(deviations_from))
+      ->type_name("LIST");
 }
 
 void add_labels_option(CLI::App& command, std::string& labels) {
@@ -293,8 +320,8 @@ void add_labels_option(CLI::App& command, std::string& labels) {
 }
 
 bool PreprocessingOptions::any() const {
-  const std::string* texts[] = {&crop_mode, &pipeline, &interpolation, &mean, &std};
-  return resolution || crop_fraction || !std::ranges::all_of(texts, &std::string::empty);
+  const std::string* texts[] = {&crop_mode, &pipeline, &interpolation};
+  return resolution || crop_fraction || mean || std || !std::ranges::all_of(texts, &std::string::empty);
 }
 
 Preprocessing PreprocessingOptions::applied_to(Preprocessing preprocessing) const try {
@@ -303,8 +330,8 @@ Preprocessing PreprocessingOptions::applied_to(Preprocessing preprocessing) cons
   if (!crop_mode.empty()) preprocessing.crop_mode = crop_mode_from_name(crop_mode);
   if (!pipeline.empty()) preprocessing.pipeline = pixel_pipeline_from_name(pipeline);
   if (!interpolation.empty()) preprocessing.interpolation = interpolation_from_name(interpolation);
-  if (!mean.empty()) preprocessing.mean = parse_colours("--mean", mean);
-  if (!std.empty()) preprocessing.std = parse_colours("--std", std);
+  if (mean) preprocessing.mean = *mean;
+  if (std) preprocessing.std = *std;
   validate(preprocessing, "the options of preprocessing");
   return preprocessing;
 } catch (const Error& error) {

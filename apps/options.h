@@ -1,6 +1,7 @@
 // Options that several commands share: each is read here and nowhere else.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -114,8 +115,8 @@ struct PreprocessingOptions {
   std::string crop_mode;
   std::string pipeline;
   std::string interpolation;
-  std::string mean;  // "0.5", or one value for each colour: "0.485,0.456,0.406"
-  std::string std;
+  std::optional<std::array<float, 3>> mean;  // of "0.5", or of one value for each colour: "0.485,0.456,0.406"
+  std::optional<std::array<float, 3>> std;
 
   // Whether one of them was given.
   bool any() const;

@@ -159,15 +159,16 @@ TEST_F(PreprocessingOptions, WhatCannotBeIsRefusedWithTheOptionOrTheFile) {
   refuses({"--max-pixels", "0"}, 2, "'0' is no number of pixels: a whole number above 0");
   refuses({"--max-pixels", "-5"}, 2, "number of pixels");
   refuses({"--max-pixels", "99999999999999999999"}, 2, "number of pixels");
-  refuses({"--crop-fraction", "0.005"}, 2, "0.01 to 1");
-  refuses({"--crop-fraction", "0"}, 2, "crop fraction");
-  refuses({"--crop-fraction", "1.5"}, 2, "crop fraction");
-  refuses({"--crop-fraction", "nan"}, 2, "crop fraction");
-  refuses({"--mean", "0.1,0.2"}, 2, "--mean");
-  refuses({"--mean", "0.1,0.2,0.3,0.4"}, 2, "--mean");
-  refuses({"--mean", "inf"}, 2, "means");
-  refuses({"--std", "0"}, 2, "deviations");
-  refuses({"--std", "a"}, 2, "--std");
+  for (const char* fraction : {"0.005", "0", "2", "nan", "", "0.9x"}) {
+    refuses({"--crop-fraction", fraction}, 2, "--crop-fraction: expected a fraction of 0.01 to 1, not");
+  }
+  for (const char* mean : {"0.1,0.2", "0.1,0.2,0.3,0.4", "inf", ""}) {
+    refuses({"--mean", mean}, 2, "--mean: expected one number, or three");
+  }
+  refuses({"--std", "0"}, 2, "--std: expected numbers above 0");
+  refuses({"--std", "0.2,-0.2,0.2"}, 2, "--std: expected numbers above 0");
+  refuses({"--std", "a"}, 2, "--std: expected one number");
+  refuses({"--std", ""}, 2, "--std: expected one number");
   refuses({"--resolution", "0"}, 2, "--resolution");
   refuses({"--labels", path("nothing.txt")}, 1, "nothing.txt");
   folder_.write("three.txt", "one\ntwo\nthree\n");
