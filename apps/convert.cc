@@ -72,6 +72,22 @@ void report_lost_card(const ConvertOptions& options, std::string_view what) {
   report(fmt::format("'{}' is a PyTorch file: labels, {} and the rest of the card stay behind", options.output, what));
 }
 
+// A library that loads the folder prepares pictures in its own way, and this program goes on by the card.
+void report_other_pipeline(const ConvertOptions& options, WrittenLayout layout, PixelPipeline ours) {
+  const bool is_timm = layout == WrittenLayout::kTimm;
+  const PixelPipeline theirs = is_timm ? PixelPipeline::kTimm : PixelPipeline::kTransformers;
+  std::error_code ignored;
+  if ((!is_timm && layout != WrittenLayout::kHf) || ours == theirs ||
+      !std::filesystem::is_directory(options.output, ignored)) {
+    return;
+  }
+  report(
+      fmt::format("'{0}': {1} prepares pictures by its own arithmetic, and the card, which this program goes by, "
+                  "says {2}: pixels differ by a step of 8 bits, and a crop may lie one aside; with --pipeline "
+                  "{1} they are the same",
+                  options.output, name_of(theirs), name_of(ours)));
+}
+
 WrittenDetectorLayout detector_layout_named(const std::string& name) try {
   return written_detector_layout_from_name(name);
 } catch (const Error& error) {
@@ -135,6 +151,7 @@ ExitCode convert(const ConvertOptions& options) {
     card.check = make_check_vector(card, weights, *backend, &pool);
   }
   export_checkpoint(options.output, card, weights, layout);
+  report_other_pipeline(options, layout, card.preprocessing.pipeline);
   print_written(options, {card.architecture, card.precision, name_of(layout), weights.bytes()});
   return kDone;
 }

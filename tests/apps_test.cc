@@ -516,6 +516,23 @@ TEST_F(Apps, ConvertWritesOtherLayoutsAndReadsThemBack) {
   EXPECT_FALSE(fs::exists(folder_ / "fb.pth"));
 }
 
+// The folder's JSON says how its library prepares pictures, and the card how we do.
+TEST_F(Apps, ConvertSaysWhereAFoldersLibraryPreparesPicturesOtherwise) {
+  const std::string source = path("source.safetensors");
+  run_json({"init", "convnext_tiny", "--depths", "1,1,1,1", "--dims", "8,12,16,20", "--output", source});
+  const auto said = [&](const char* layout, const char* pipeline, std::string output) {
+    const ChildResult result = run({"convert", source, path(output), "--layout", layout, "--pipeline", pipeline});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.err;
+  };
+  EXPECT_THAT(said("hf", "timm", "hf/"), HasSubstr("with --pipeline transformers they are the same"));
+  EXPECT_THAT(said("hf", "transformers", "hf/"), Not(HasSubstr("--pipeline")));
+  EXPECT_EQ(read_checkpoint(folder_ / "hf").card.preprocessing.pipeline, PixelPipeline::kTransformers);
+  EXPECT_THAT(said("timm", "torchvision", "timm/"), HasSubstr("with --pipeline timm they are the same"));
+  EXPECT_THAT(said("timm", "timm", "timm/"), Not(HasSubstr("--pipeline")));
+  EXPECT_THAT(said("hf", "timm", "one.safetensors"), Not(HasSubstr("--pipeline")));
+}
+
 // Every command that reads a file of weights has it: the two differ in the bias of the classifier.
 TEST_F(Apps, NoEmaTakesTheWeightsInEveryCommand) {
   const std::string training = CONVNEXT_SOURCE_DIR "/tests/goldens/layouts/timm_norm_first.pth.tar";
