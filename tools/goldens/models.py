@@ -47,6 +47,8 @@ _ISOTROPIC = {
     "convnext_isotropic_large": dict(depths=[36], dims=[1024], layer_scale=True),
 }
 
+_TIMM_STAGES = 4  # whatever a network is given
+
 
 def build(architecture, overrides):
     """A float32 model in evaluation mode; fill() gives it its values."""
@@ -63,7 +65,13 @@ def build(architecture, overrides):
     if patch_size == 2:
         # timm puts a downsample of stride 2 before the first stage of such a network; ours never has one there.
         arguments["patch_size"] = 1
+    # Stages that a network does not have are made and left out again.
+    stages = len(arguments.get("depths", range(_TIMM_STAGES)))
+    for name in ("depths", "dims", "kernel_sizes"):
+        if isinstance(arguments.get(name), list):
+            arguments[name] = arguments[name] + arguments[name][-1:] * (_TIMM_STAGES - stages)
     model = timm.create_model(architecture, pretrained=False, **arguments)
+    model.stages = model.stages[:stages]
     if patch_size == 2:
         old = model.stem[0]
         model.stem[0] = torch.nn.Conv2d(old.in_channels, old.out_channels, kernel_size=2, stride=2)
