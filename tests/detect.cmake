@@ -1,6 +1,6 @@
 convnext_test(detection_test detection_test.cc golden.cc LIBRARIES convnext_detect)
 convnext_test(detector_model_test detector_model_test.cc)
-convnext_test(detector_files_test detector_files_test.cc)
+convnext_test(detector_files_test detector_files_test.cc golden.cc)
 convnext_test(detector_parts_test detector_parts_test.cc golden.cc LIBRARIES convnext_detect)
 convnext_test(detection_data_test detection_data_test.cc LIBRARIES convnext_detect)
 

@@ -14,12 +14,14 @@
 #include "model/inspection.h"
 #include "model/registry.h"
 #include "tests/expect_error.h"
+#include "tests/golden.h"
 #include "tests/small_detector.h"
 #include "tests/temporary_folder.h"
 
 namespace convnext {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -130,6 +132,55 @@ TEST_F(DetectorFiles, OfMmdetectionAreReadByThemselves) {
       expect_same(read.weights, weights);
     }
   }
+}
+
+// Written by PyTorch under the names of mmdetection 2 and 3, each with the meta of its time.
+TEST(DetectorCheckpointsOfMmdetection, SayWhatTheirClassesAreCalled) {
+  const auto expected = [](const char* name, int classes) {
+    DetectorConfig config = small_detector(name, classes);
+    auto& backbone = std::get<ConvNextConfig>(config.backbone);
+    backbone.depths = {1, 1, 1, 1};
+    backbone.dims = {4, 6, 8, 10};
+    config.pyramid_channels = 4;
+    config.box_hidden = 6;
+    return config;
+  };
+  const DetectorCheckpoint second = read_detector(golden_path("detector_files/mmdet2.pth"));
+  EXPECT_EQ(second.card.detector, expected("mask_rcnn_convnext_tiny", 3));
+  EXPECT_THAT(second.card.labels, ElementsAre("disc", "Box", "five-pointed star"));
+  EXPECT_EQ(second.origins.at("labels"), "the checkpoint's meta.CLASSES");
+  EXPECT_THAT(second.notes, ElementsAre("took 'state_dict' of 'meta', 'state_dict'"));
+  expect_same(second.weights, formula_weights(second.card.detector));
+
+  // Eighty classes are COCO's only where nothing else is said.
+  const DetectorCheckpoint third = read_detector(golden_path("detector_files/mmdet3.pth"));
+  EXPECT_EQ(third.card.detector, expected("cascade_mask_rcnn_convnext_tiny", 80));
+  ASSERT_EQ(third.card.labels.size(), 80u);
+  EXPECT_EQ(third.card.labels[0], "kind 0");
+  EXPECT_EQ(third.card.labels[79], "kind 79");
+  EXPECT_EQ(third.origins.at("labels"), "the checkpoint's meta.dataset_meta.classes");
+  expect_same(third.weights, formula_weights(third.card.detector));
+}
+
+// Names of other classes than the heads know would be wrong names.
+TEST(DetectorCheckpointsOfMmdetection, WhoseNamesDoNotFitSaySo) {
+  TensorFile file = open_tensor_file(golden_path("detector_files/mmdet3.pth"));
+  const RecognizedDetector weights = recognize_detector(file.tensors);
+  const auto card_with = [&](const NamedClasses& classes) {
+    file.classes = classes;
+    return card_of(file, weights);
+  };
+  const DetectorCheckpointCard other = card_with({"meta.CLASSES", {"cat", "dog"}});
+  EXPECT_THAT(other.card.labels, IsEmpty());
+  EXPECT_FALSE(other.origins.contains("labels"));
+  EXPECT_THAT(other.notes, ElementsAre(AllOf(HasSubstr("meta.CLASSES names 2 classes ('cat', 'dog')"),
+                                             HasSubstr("heads have 80"), HasSubstr("--labels"))));
+  const DetectorCheckpointCard none = card_with({"meta.CLASSES", {}});
+  EXPECT_THAT(none.card.labels, IsEmpty());
+  EXPECT_THAT(none.notes, ElementsAre(AllOf(HasSubstr("meta.CLASSES is no list of names"), HasSubstr("80 classes"))));
+  const DetectorCheckpointCard unsaid = card_with({});
+  EXPECT_EQ(unsaid.card.labels, coco_labels());
+  EXPECT_THAT(unsaid.notes, IsEmpty());
 }
 
 // Of registered backbones the name tells; linears of a block may be matrices.

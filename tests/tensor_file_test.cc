@@ -99,6 +99,7 @@ TEST(PytorchFile, TheAverageIsTakenUnlessTheOthersAreAskedFor) {
   EXPECT_NE(bytes_of(plain.tensors.find("0.weight")->second), bytes_of(average.tensors.find("0.weight")->second));
   EXPECT_THAT(open_pytorch_golden("mmengine").notes,
               ElementsAre("took 'state_dict' of 'meta', 'message_hub', 'state_dict'"));
+  EXPECT_THAT(open_pytorch_golden("mmengine").classes.names, ElementsAre("cat", "dog"));
   EXPECT_THAT(open_pytorch_golden("parameters").notes, IsEmpty());
 }
 
@@ -182,6 +183,41 @@ TEST_F(HandmadeFile, IsReadWhenItIsRight) {
   // An axis of one element is never gone along, whatever its stride.
   const std::int64_t any = std::numeric_limits<std::int64_t>::max();
   EXPECT_EQ(open_pickle(dict_of(tensor(storage(6), 0, {1, 2, 1, 3}, {any, 1, any, 2}))).tensors.at("w").count(), 6);
+}
+
+// What OpenMMLab's trainers wrote over the years, and what is no names.
+TEST_F(HandmadeFile, ClassesAreNamedByItsMeta) {
+  const auto classes_of = [&](const std::string& meta) {
+    const std::string weights = "}" + text("w") + tensor(storage(6), 0, {6}, {1}) + "s";
+    return open_pickle("\x80\x04}" + text("meta") + meta + "s" + text("state_dict") + weights + "s.").classes;
+  };
+  const auto entry = [](std::string_view key, const std::string& value) { return "}" + text(key) + value + "s"; };
+  const std::string two = "(" + text("cat") + text("sea lion");
+  for (const auto& [meta, key] : std::vector<std::pair<std::string, std::string>>{
+           {entry("CLASSES", two + "t"), "meta.CLASSES"},
+           {entry("CLASSES", "]" + two + "e"), "meta.CLASSES"},
+           {entry("classes", two + "t"), "meta.classes"},
+           {entry("dataset_meta", entry("classes", two + "t")), "meta.dataset_meta.classes"},
+           {entry("dataset_meta", entry("CLASSES", two + "t")), "meta.dataset_meta.CLASSES"},
+           // The newer way to say it wins, unless it says nothing.
+           {"}" + text("CLASSES") + "(" + text("old") + "ts" + text("dataset_meta") + entry("classes", two + "t") + "s",
+            "meta.dataset_meta.classes"},
+           {"}" + text("CLASSES") + two + "ts" + text("dataset_meta") + entry("classes", "N") + "s", "meta.CLASSES"}}) {
+    const NamedClasses classes = classes_of(meta);
+    EXPECT_EQ(classes.key, key);
+    EXPECT_THAT(classes.names, ElementsAre("cat", "sea lion")) << key;
+  }
+  for (const std::string& meta : {std::string("}"), std::string("N"), text("CLASSES"), entry("CLASSES", "N")}) {
+    EXPECT_EQ(classes_of(meta).key, "");
+  }
+  std::string repeated = "(" + text(std::string(100, 'a')) + "\x94";  // kept under 0 and called back
+  for (int i = 0; i < 100; ++i) repeated += std::string("h\0", 2);
+  for (const std::string& value : {text("cat"), number(3), "(" + text("cat") + number(3) + "t", "(" + text("") + "t",
+                                   "}" + text("cat") + number(0) + "s", std::string(")"), repeated + "t"}) {
+    const NamedClasses classes = classes_of(entry("CLASSES", value));
+    EXPECT_EQ(classes.key, "meta.CLASSES");
+    EXPECT_THAT(classes.names, IsEmpty());
+  }
 }
 
 TEST_F(HandmadeFile, KeysOfPython2AreNames) {

@@ -16,6 +16,7 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRIT
 if [ $# -eq 0 ]; then
   set -- formula networks training pictures augmentation pytorch_files cards layouts
   set -- "$@" vision_transformers regnets_and_efficientnets resnets coco detection detector_parts detectors
+  set -- "$@" detector_files
 fi
 for part in "$@"; do
   "$PYTHON" "tools/goldens/$part.py"

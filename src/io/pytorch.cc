@@ -210,6 +210,7 @@ TensorFile open_pytorch_zip(const MappedFile& file, const TensorFileOptions& opt
   };
   add_tensors(state, file.bytes().size(), archive.unpacked_bytes(), source, find, result);
   result.notes = std::move(state.notes);
+  result.classes = std::move(state.classes);
   result.unread = std::move(state.unread);
   return result;
 }
@@ -240,6 +241,7 @@ class LegacyReader {
     };
     add_tensors(state, bytes_.size(), /*unpacked_bytes=*/0, source_, find, result);
     result.notes = std::move(state.notes);
+    result.classes = std::move(state.classes);
     result.unread = std::move(state.unread);
     return result;
   }

@@ -156,6 +156,12 @@ constexpr std::array<std::string_view, 2> kAverageKeys = {"model_ema", "state_di
 // (mmengine/hooks/ema_hook.py).
 constexpr std::string_view kExchangedKey = "ema_state_dict";
 
+// Where OpenMMLab's trainers say what the classes are called, the newest first (mmdet/apis/inference.py).
+constexpr std::string_view kClassKeys[][3] = {{"meta", "dataset_meta", "classes"},
+                                              {"meta", "dataset_meta", "CLASSES"},
+                                              {"meta", "CLASSES", ""},
+                                              {"meta", "classes", ""}};
+
 constexpr std::size_t kMaxAxes = 16;      // PyTorch allows 64, no weight has more than 5
 constexpr std::size_t kMaxMetadata = 16;  // items; PyTorch writes two, and many tensors may share a dict of them
 constexpr std::size_t kMostExamples = 4;  // of names in a note
@@ -348,6 +354,42 @@ const PickleValue& find_dict(const PickleValue& root, bool prefer_average, std::
                           root.items.empty() ? "nothing" : examples_of(text_keys(root), kMostKeys)));
 }
 
+// None is what a trainer writes that knows no names.
+const PickleValue* find_under(const PickleValue& root, std::span<const std::string_view> keys) {
+  const PickleValue* value = &root;
+  for (const std::string_view key : keys) {
+    if (key.empty()) break;
+    value = value->find(key);
+    if (value == nullptr || value->type == PickleType::kNone) return nullptr;
+  }
+  return value;
+}
+
+// `most_bytes`: of all names together, which the memo could repeat without end.
+std::vector<std::string> names_in(const PickleValue& list, std::size_t most_bytes) {
+  if (list.type != PickleType::kTuple && list.type != PickleType::kList) return {};
+  std::vector<std::string> names;
+  std::size_t bytes = 0;
+  for (const PickleValue* item : list.items) {
+    if (!is_text(*item) || item->text.empty() || (bytes += item->text.size()) > most_bytes) return {};
+    names.emplace_back(item->text);
+  }
+  return names;
+}
+
+NamedClasses find_classes(const Pickle& pickle) {
+  for (const auto& keys : kClassKeys) {
+    const PickleValue* const found = find_under(pickle.root(), keys);
+    if (found == nullptr) continue;
+    std::string key(keys[0]);
+    for (const std::string_view inner : {keys[1], keys[2]}) {
+      if (!inner.empty()) key += fmt::format(".{}", inner);
+    }
+    return {std::move(key), names_in(*found, pickle.size())};
+  }
+  return {};
+}
+
 }  // namespace
 
 GlobalRole role_in_pytorch(std::string_view name) {
@@ -427,6 +469,7 @@ PytorchState find_pytorch_state(const Pickle& pickle, const TensorFileOptions& o
   if (!others.empty()) {
     state.notes.push_back(fmt::format("passed over what is no tensor: {}", examples_of(others, kMostExamples)));
   }
+  state.classes = find_classes(pickle);
   return state;
 }
 

@@ -45,14 +45,15 @@ struct PytorchTensor {
 struct PytorchState {
   std::vector<PytorchTensor> tensors;
   std::map<std::string, std::string, std::less<>> unread;  // as TensorFile's
-  std::vector<std::string> notes;                          // what was taken, and what was passed over
+  NamedClasses classes;
+  std::vector<std::string> notes;  // what was taken, and what was passed over
 };
 
 // Finds the state dict: the pickled dict itself, or the one that a training checkpoint has under "model", "state_dict"
 // or "module", or its average under "model_ema" or "state_dict_ema". OpenMMLab's checkpoints have the average under
-// "state_dict" and the others under "ema_state_dict". Every extent is checked against
-// the storage's own. The views point into the pickle. Throws Error: kDamaged with the tensor; kUnsupported where no
-// state dict is found, or more tensors than the options allow.
+// "state_dict" and the others under "ema_state_dict", and name their classes under "meta". Every extent is checked
+// against the storage's own. The views point into the pickle. Throws Error: kDamaged with the tensor; kUnsupported
+// where no state dict is found, or more tensors than the options allow.
 PytorchState find_pytorch_state(const Pickle& pickle, const TensorFileOptions& options, std::string_view source);
 
 }  // namespace convnext

@@ -188,6 +188,7 @@ TensorFile open_index(const fs::path& path, const TensorFileOptions& options) {
       if (is_mapped(tensor)) result.unread.emplace(tensor, what);
     }
     result.metadata.insert(shard.metadata.begin(), shard.metadata.end());
+    if (result.classes.key.empty()) result.classes = std::move(shard.classes);
     std::ranges::move(shard.owners, std::back_inserter(result.owners));
     std::ranges::move(shard.notes, std::back_inserter(result.notes));
   }

@@ -25,6 +25,12 @@ struct TensorFileOptions {
   FileLimits limits = {};
 };
 
+// What a checkpoint of OpenMMLab's calls its classes.
+struct NamedClasses {
+  std::string key;                 // where it says so: "meta.CLASSES"; empty where it does not
+  std::vector<std::string> names;  // in their order; empty where what stands there are no names
+};
+
 struct TensorFile {
   std::filesystem::path path;
   TensorFileKind kind = TensorFileKind::kSafetensors;
@@ -34,6 +40,7 @@ struct TensorFile {
   // Tensors that are there, but of types that have no place here: by name, what they are ("of type F8_E4M3").
   std::map<std::string, std::string, std::less<>> unread;
   std::map<std::string, std::string> metadata;      // of safetensors
+  NamedClasses classes;                             // of PyTorch files
   std::vector<std::shared_ptr<const void>> owners;  // keep the viewed memory alive
   // What was passed over, for people: "took 'model_ema' of 'model', 'model_ema', 'optimizer'".
   std::vector<std::string> notes;

@@ -54,8 +54,32 @@ std::map<std::string, std::string> origins_of(const DetectorCard& card) {
     origin =
         is_one_of(kNotToldByTensors, field.name) ? (is_registered ? registered : "networks of its kind") : kTensors;
   }
-  if (!card.labels.empty()) origins["labels"] = "COCO's, by their number";
   return origins;
+}
+
+// Labels of a card that is put together: what the checkpoint calls its classes. Where it says nothing, 80 are COCO's.
+void take_labels(const NamedClasses& named, DetectorCheckpointCard& result) {
+  DetectorCard& card = result.card;
+  const auto classes = static_cast<std::size_t>(card.detector.classes);
+  constexpr std::string_view kAdvice = "they go by their numbers ('convnext convert --labels FILE' names them)";
+  if (named.key.empty()) {
+    if (classes != coco_labels().size()) return;
+    card.labels = coco_labels();
+    result.origins["labels"] = "COCO's, by their number";
+  } else if (named.names.empty()) {
+    result.notes.push_back(
+        fmt::format("what the checkpoint has as {} is no list of names: the {} classes have none, "
+                    "and {}",
+                    named.key, classes, kAdvice));
+  } else if (named.names.size() != classes) {
+    result.notes.push_back(
+        fmt::format("the checkpoint's {} names {} classes ({}), and its heads have {}: the names "
+                    "are left out, and {}",
+                    named.key, named.names.size(), examples_of(named.names, 3), classes, kAdvice));
+  } else {
+    card.labels = named.names;
+    result.origins["labels"] = fmt::format("the checkpoint's {}", named.key);
+  }
 }
 
 // Throws Error (kUnsupported) when the detector needs a tensor whose type is not read.
@@ -132,8 +156,8 @@ DetectorCheckpointCard card_of(const TensorFile& file, const RecognizedDetector&
   card.architecture = std::move(inferred.architecture);
   card.detector = std::move(inferred.config);
   card.precision = precision_name(weights.tensors.begin()->second.view.dtype);
-  if (static_cast<std::size_t>(card.detector.classes) == coco_labels().size()) card.labels = coco_labels();
   result.origins = origins_of(card);
+  take_labels(file.classes, result);
   return result;
 }
 

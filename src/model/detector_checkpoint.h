@@ -38,7 +38,9 @@ bool holds_detector(const std::filesystem::path& path, const TensorFileOptions& 
 
 // Reads a file of a detector's weights: ours, or one of mmdetection and the authors of ConvNeXt and Swin in any kind of
 // file. Without our card backbone, heads and class count are found from the tensors, thresholds and the like are the
-// registered detectors', labels are COCO's where there are 80 classes. Throws Error: a damaged file, a file of no
+// registered detectors', labels are what a checkpoint of mmdetection's calls its classes, or else COCO's where there
+// are
+// 80. Throws Error: a damaged file, a file of no
 // detector, or the first tensor that does not fit, with its key and both shapes.
 DetectorCheckpoint read_detector(const std::filesystem::path& path, const TensorFileOptions& options = {});
 

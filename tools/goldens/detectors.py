@@ -54,7 +54,7 @@ CASCADE = Kind(
 )
 
 
-def shapes_of(kind, backbone):
+def shapes_of(kind, backbone, dims=DIMS, channels=CHANNELS, hidden=HIDDEN, bins=BINS, classes=CLASSES):
     shapes = {}
 
     def add(name, shape, bias=True):
@@ -65,29 +65,29 @@ def shapes_of(kind, backbone):
     for name, tensor in backbone.state_dict().items():
         if not name.startswith("head"):
             shapes["backbone." + name] = tuple(tensor.shape)
-    for i, dim in enumerate(DIMS):
+    for i, dim in enumerate(dims):
         add(f"output_norms.{i}", (dim,))
-        add(f"pyramid.lateral.{i}", (CHANNELS, dim, 1, 1))
-        add(f"pyramid.output.{i}", (CHANNELS, CHANNELS, 3, 3))
-    add("proposals.convolution", (CHANNELS, CHANNELS, 3, 3))
-    add("proposals.scores", (3, CHANNELS, 1, 1))
-    add("proposals.deltas", (12, CHANNELS, 1, 1))
+        add(f"pyramid.lateral.{i}", (channels, dim, 1, 1))
+        add(f"pyramid.output.{i}", (channels, channels, 3, 3))
+    add("proposals.convolution", (channels, channels, 3, 3))
+    add("proposals.scores", (3, channels, 1, 1))
+    add("proposals.deltas", (12, channels, 1, 1))
     for s in range(len(kind.stages)):
         head = f"box_heads.{s}."
         for i in range(4 if kind.convolutions else 0):
-            add(f"{head}convolutions.{i}", (CHANNELS, CHANNELS, 3, 3), bias=False)
-            add(f"{head}norms.{i}", (CHANNELS,))
-            shapes[f"{head}norms.{i}.running_mean"] = shapes[f"{head}norms.{i}.running_var"] = (CHANNELS,)
-        add(head + "linears.0", (HIDDEN, CHANNELS * BINS * BINS))
+            add(f"{head}convolutions.{i}", (channels, channels, 3, 3), bias=False)
+            add(f"{head}norms.{i}", (channels,))
+            shapes[f"{head}norms.{i}.running_mean"] = shapes[f"{head}norms.{i}.running_var"] = (channels,)
+        add(head + "linears.0", (hidden, channels * bins * bins))
         if not kind.convolutions:
-            add(head + "linears.1", (HIDDEN, HIDDEN))
-        add(head + "scores", (CLASSES + 1, HIDDEN))
-        add(head + "deltas", (4 * CLASSES, HIDDEN))
+            add(head + "linears.1", (hidden, hidden))
+        add(head + "scores", (classes + 1, hidden))
+        add(head + "deltas", (4 * classes, hidden))
         head = f"mask_heads.{s}."
         for i in range(4):
-            add(f"{head}convolutions.{i}", (CHANNELS, CHANNELS, 3, 3))
-        add(head + "upsample", (CHANNELS, CHANNELS, 2, 2))
-        add(head + "logits", (CLASSES, CHANNELS, 1, 1))
+            add(f"{head}convolutions.{i}", (channels, channels, 3, 3))
+        add(head + "upsample", (channels, channels, 2, 2))
+        add(head + "logits", (classes, channels, 1, 1))
     return shapes
 
 
