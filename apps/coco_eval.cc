@@ -27,9 +27,9 @@ ExitCode coco_eval(const CocoEvalOptions& options) {
   const CocoType type = coco_type_named(options.type);
   const bool masks = type == CocoType::kMasks;
   const Progress clock("detections");
-  const CocoDataset truth = read_coco_dataset(options.truth, masks ? CocoFields::for_masks() : CocoFields::for_boxes());
-  const CocoResults results = read_coco_results(options.results, truth, masks);
   ThreadPool pool(options.threads == 0 ? available_threads() : options.threads);
+  const auto [truth, results] = read_coco_files(
+      options.truth, masks ? CocoFields::for_masks() : CocoFields::for_boxes(), options.results, masks, pool);
   const CocoEvaluation evaluation = evaluate_coco(truth, results.detections, type, pool);
   for (const CocoWarning& warning : truth.warnings) report(describe(warning, truth.path));
   for (const CocoWarning& warning : evaluation.warnings) report(describe(warning, truth.path));

@@ -280,9 +280,12 @@ Evaluated evaluate(const TemporaryFolder& folder, const json& truth, const json&
   folder.write("results.json", results.dump());
   const bool masks = type == CocoType::kMasks;
   Evaluated evaluated;
-  evaluated.truth = read_coco_dataset(folder / "truth.json", masks ? CocoFields::for_masks() : CocoFields::for_boxes());
-  evaluated.results = read_coco_results(folder / "results.json", evaluated.truth, masks);
   ThreadPool pool(threads);
+  auto [dataset, found] =
+      read_coco_files(folder / "truth.json", masks ? CocoFields::for_masks() : CocoFields::for_boxes(),
+                      folder / "results.json", masks, pool);
+  evaluated.truth = std::move(dataset);
+  evaluated.results = std::move(found);
   evaluated.evaluation = evaluate_coco(evaluated.truth, evaluated.results.detections, type, pool);
   return evaluated;
 }
@@ -672,6 +675,22 @@ TEST_F(CocoFile, OddResultsAreCounted) {
 }
 
 // A polygon that can only be refused once it is drawn names its annotation, too.
+TEST_F(CocoFile, OfTwoBadFilesTheGroundTruthIsToldOf) {
+  const auto read_both = [this](std::string_view truth, std::string_view results, int threads) {
+    folder_.write("truth.json", truth);
+    folder_.write("results.json", results);
+    ThreadPool pool(threads);
+    return read_coco_files(folder_ / "truth.json", kEverything, folder_ / "results.json", /*masks=*/true, pool);
+  };
+  for (const int threads : {1, 2, 3}) {
+    expect_error(ErrorCode::kDamaged, {"truth.json"}, [&] { read_both("{", "[", threads); });
+    expect_error(ErrorCode::kDamaged, {"results.json"}, [&] { read_both(kTruth, "[", threads); });
+    const CocoFiles good = read_both(kTruth, "[]", threads);
+    EXPECT_EQ(good.truth.annotations.size(), read(kTruth).annotations.size());
+    EXPECT_THAT(good.results.detections, IsEmpty());
+  }
+}
+
 TEST_F(CocoFile, WhatCannotBeDrawnIsNamed) {
   const CocoDataset truth = read(with(kTruth, "[1, 1, 9, 1, 9, 9]", "[-1e8, 1, 1e8, 1, 9, 9]"));
   ThreadPool pool(2);

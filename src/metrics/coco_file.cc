@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -609,12 +610,102 @@ void check_outline(const CocoSegmentation& segmentation, int height, int width) 
   if (const auto* mask = std::get_if<MaskRle>(&segmentation)) check_size(mask->height, mask->width);
 }
 
-// What an annotation said of its place, before all pictures and categories were known.
+// What an annotation or a result said of its place, before all pictures and categories were known.
 struct Reference {
   std::int64_t picture = 0;
   std::int64_t category = 0;
   bool has_box = false;
 };
+
+// A file of results as far as it can be read without its ground truth.
+struct ParsedResults {
+  fs::path path;
+  std::vector<CocoDetection> detections;  // whose picture and category only the references say
+  std::vector<Reference> references;
+  bool areas_of_boxes = true;
+};
+
+ParsedResults parse_results(const fs::path& path, bool masks) {
+  ParsedResults parsed;
+  parsed.path = path;
+  const auto take = [&](EntryReader& reader, Section, Entry& entry) {
+    require(reader, entry.image_id.has_value(), "image_id");
+    require(reader, entry.category_id.has_value(), "category_id");
+    require(reader, entry.score.has_value(), "score");
+    if (entry.index == 0) {
+      parsed.areas_of_boxes = entry.box.has_value();
+      if (!parsed.areas_of_boxes && is_missing(entry.segmentation)) {
+        reader.refuse("has neither a 'bbox' nor a 'segmentation'");
+      }
+      reader.read_segmentations(masks || !parsed.areas_of_boxes);
+    }
+    if (parsed.areas_of_boxes && !entry.box) reader.refuse("has no 'bbox', but the first entry has");
+    if (!parsed.areas_of_boxes && is_missing(entry.segmentation)) {
+      reader.refuse("has neither a 'segmentation', nor has the first entry a 'bbox'");
+    }
+    parsed.references.push_back({*entry.image_id, *entry.category_id, entry.box.has_value()});
+    parsed.detections.push_back({.picture = 0,
+                                 .category = 0,
+                                 .box = entry.box.value_or(BoundingBox{}),
+                                 .area = 0.0,
+                                 .score = *entry.score,
+                                 .segmentation = std::move(entry.segmentation)});
+  };
+  EntryReader reader(path, Section::kResults, /*segmentations=*/true, take);
+  parse(path, reader);
+  return parsed;
+}
+
+// The same with what its entries are of.
+CocoResults resolved(ParsedResults parsed, const CocoDataset& truth, bool masks) {
+  CocoResults results;
+  results.path = std::move(parsed.path);
+  Tally no_category;
+  BoxTallies boxes;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < parsed.detections.size(); ++i) {
+    CocoDetection& detection = parsed.detections[i];
+    const Reference& reference = parsed.references[i];
+    const auto name = [i] { return fmt::format("results[{}]", i); };
+    detection.picture = truth.find_picture(reference.picture);
+    detection.category = truth.find_category(reference.category);
+    if (detection.picture < 0) {
+      throw Error(ErrorCode::kMismatch,
+                  fmt::format("{}: {} is of picture {}, which {} does not have", in_quotes(results.path.string()),
+                              name(), reference.picture, in_quotes(truth.path.string())));
+    }
+    const CocoPicture& picture = truth.pictures[static_cast<std::size_t>(detection.picture)];
+    try {
+      check_outline(detection.segmentation, picture.height, picture.width);
+      if (parsed.areas_of_boxes) {
+        detection.area = detection.box.width * detection.box.height;
+      } else {
+        const MaskRle mask = mask_of(detection.segmentation, picture.height, picture.width);
+        detection.area = mask_area(mask);
+        if (!reference.has_box) detection.box = mask_bounds(mask);
+      }
+    } catch (const Error& error) {
+      throw Error(error.code(),
+                  fmt::format("{}: {}: 'segmentation': {}", in_quotes(results.path.string()), name(), error.what()));
+    }
+    if (detection.category < 0) {
+      no_category.add([&] {
+        return fmt::format("{} is of category {}, which the ground truth does not have: left out", name(),
+                           reference.category);
+      });
+      continue;
+    }
+    if (reference.has_box) boxes.look_at(detection.box, picture, name);
+    if (!masks) detection.segmentation = {};
+    if (kept != i) parsed.detections[kept] = std::move(detection);
+    ++kept;
+  }
+  parsed.detections.resize(kept);
+  results.detections = std::move(parsed.detections);
+  no_category.append_to(results.warnings);
+  boxes.append_to(results.warnings);
+  return results;
+}
 
 }  // namespace
 
@@ -628,6 +719,12 @@ MaskRle mask_of(const CocoSegmentation& segmentation, int height, int width) {
     return mask_from_compressed_counts(text->counts, text->height, text->width);
   }
   return std::get<MaskRle>(segmentation);
+}
+
+std::vector<std::string> names_of(const std::vector<CocoCategory>& categories) {
+  std::vector<std::string> names;
+  for (const CocoCategory& category : categories) names.push_back(category.name);
+  return names;
 }
 
 std::string describe(const CocoWarning& warning, const fs::path& file) {
@@ -743,66 +840,28 @@ CocoDataset read_coco_dataset(const fs::path& path, const CocoFields& required) 
 }
 
 CocoResults read_coco_results(const fs::path& path, const CocoDataset& truth, bool masks) {
-  CocoResults results;
-  results.path = path;
-  Tally no_category;
-  BoxTallies boxes;
-  bool areas_of_boxes = true;
-  const auto take = [&](EntryReader& reader, Section, Entry& entry) {
-    const auto name = [&] { return fmt::format("results[{}]", entry.index); };
-    require(reader, entry.image_id.has_value(), "image_id");
-    require(reader, entry.category_id.has_value(), "category_id");
-    require(reader, entry.score.has_value(), "score");
-    if (entry.index == 0) {
-      areas_of_boxes = entry.box.has_value();
-      if (!areas_of_boxes && is_missing(entry.segmentation)) reader.refuse("has neither a 'bbox' nor a 'segmentation'");
-      reader.read_segmentations(masks || !areas_of_boxes);
-    }
-    if (areas_of_boxes && !entry.box) reader.refuse("has no 'bbox', but the first entry has");
-    if (!areas_of_boxes && is_missing(entry.segmentation))
-      reader.refuse("has neither a 'segmentation', nor has the first entry a 'bbox'");
-    const int picture_index = truth.find_picture(*entry.image_id);
-    if (picture_index < 0) {
-      throw Error(ErrorCode::kMismatch,
-                  fmt::format("{}: {} is of picture {}, which {} does not have", in_quotes(path.string()), name(),
-                              *entry.image_id, in_quotes(truth.path.string())));
-    }
-    const CocoPicture& picture = truth.pictures[static_cast<std::size_t>(picture_index)];
-    CocoDetection detection = {.picture = picture_index,
-                               .category = truth.find_category(*entry.category_id),
-                               .box = entry.box.value_or(BoundingBox{}),
-                               .area = 0.0,
-                               .score = *entry.score,
-                               .segmentation = {}};
-    try {
-      check_outline(entry.segmentation, picture.height, picture.width);
-      if (areas_of_boxes) {
-        detection.area = detection.box.width * detection.box.height;
-      } else {
-        const MaskRle mask = mask_of(entry.segmentation, picture.height, picture.width);
-        detection.area = mask_area(mask);
-        if (!entry.box) detection.box = mask_bounds(mask);
-      }
-    } catch (const Error& error) {
-      throw Error(error.code(),
-                  fmt::format("{}: {}: 'segmentation': {}", in_quotes(path.string()), name(), error.what()));
-    }
-    if (detection.category < 0) {
-      no_category.add([&] {
-        return fmt::format("{} is of category {}, which the ground truth does not have: left out", name(),
-                           *entry.category_id);
-      });
+  return resolved(parse_results(path, masks), truth, masks);
+}
+
+CocoFiles read_coco_files(const fs::path& truth, const CocoFields& required, const fs::path& results, bool masks,
+                          ThreadPool& pool) {
+  CocoFiles files;
+  ParsedResults parsed;
+  std::exception_ptr problem;
+  pool.run(2, [&](int task, int) {
+    if (task == 0) {
+      files.truth = read_coco_dataset(truth, required);
       return;
     }
-    if (entry.box) boxes.look_at(*entry.box, picture, name);
-    if (masks) detection.segmentation = std::move(entry.segmentation);
-    results.detections.push_back(std::move(detection));
-  };
-  EntryReader reader(path, Section::kResults, /*segmentations=*/true, take);
-  parse(path, reader);
-  no_category.append_to(results.warnings);
-  boxes.append_to(results.warnings);
-  return results;
+    try {
+      parsed = parse_results(results, masks);
+    } catch (...) {
+      problem = std::current_exception();
+    }
+  });
+  if (problem) std::rethrow_exception(problem);
+  files.results = resolved(std::move(parsed), files.truth, masks);
+  return files;
 }
 
 }  // namespace convnext

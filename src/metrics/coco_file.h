@@ -18,6 +18,7 @@
 #include <variant>
 #include <vector>
 
+#include "convnext/thread_pool.h"
 #include "metrics/mask_rle.h"
 
 namespace convnext {
@@ -44,6 +45,9 @@ struct CocoCategory {
   std::string name;           // its id where the file has none
   std::string supercategory;  // may be empty
 };
+
+// One a class, in their order.
+std::vector<std::string> names_of(const std::vector<CocoCategory>& categories);
 
 struct CocoAnnotation {
   std::int64_t id = 0;
@@ -133,5 +137,14 @@ struct CocoResults {
 // Throws Error as read_coco_dataset(), and kMismatch for a picture that `truth` does not have. Warnings: categories
 // that `truth` does not have (left out), boxes without area and outside of their picture (kept).
 CocoResults read_coco_results(const std::filesystem::path& path, const CocoDataset& truth, bool masks);
+
+struct CocoFiles {
+  CocoDataset truth;
+  CocoResults results;
+};
+
+// Both, at a time where the pool has two threads. Of two bad files the ground truth is told of.
+CocoFiles read_coco_files(const std::filesystem::path& truth, const CocoFields& required,
+                          const std::filesystem::path& results, bool masks, ThreadPool& pool);
 
 }  // namespace convnext
