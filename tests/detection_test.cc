@@ -1,4 +1,5 @@
 // The parts of a detector that are no network, against torchvision and formulas (tools/goldens/detection.py).
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -221,6 +222,25 @@ TEST_F(DetectionGolden, BoxesAreAssignedByOverlap) {
   EXPECT_NE(assign(all, objects, {.low_quality = false}), integers("assign.proposals"));
   EXPECT_THAT(assign(all, {}, {}), Each(kBackground));
   EXPECT_THAT(assign({}, objects, {}), IsEmpty());
+}
+
+TEST_F(DetectionGolden, SamplesFollowFromTheirDraws) {
+  struct Case {
+    const char* name;
+    int count;
+    double share;
+  };
+  const std::vector<int> draws = integers("sample.draws");
+  for (const Case& one : {Case{"both", 64, 0.5}, Case{"quarter", 50, 0.25}, Case{"few_objects", 64, 0.25},
+                          Case{"no_objects", 32, 0.5}, Case{"no_background", 64, 0.25}, Case{"all", 256, 0.5}}) {
+    std::size_t drawn = 0;
+    const std::string name = fmt::format("sample.{}.", one.name);
+    const SampledBoxes sampled = sample(integers(name + "assigned"), one.count, one.share, [&](std::uint64_t n) {
+      return static_cast<std::uint64_t>(draws[drawn++]) % n;
+    });
+    EXPECT_EQ(sampled.positive, integers(name + "positive")) << one.name;
+    EXPECT_EQ(sampled.negative, integers(name + "negative")) << one.name;
+  }
 }
 
 TEST(Sampling, TakesNoMoreThanItsShareAndFillsWithBackground) {

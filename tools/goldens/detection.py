@@ -8,6 +8,7 @@ Writes OUT_DIR/detection.safetensors (default tests/goldens/detection.safetensor
     paste.{masks,boxes}, paste.pictures                            torch's grid_sample at the middles of the pixels
     anchors.S                                                      by the formula of mmdet's AnchorGenerator, in NumPy
     assign.{boxes,objects}, assign.{proposals,heads}               by that of its MaxIoUAssigner, in NumPy
+    sample.draws, sample.C.{assigned,positive,negative}            of a balanced sample whose draws are given
 
 Maps and gradients come from formula.py by the names that the tests use.
 """
@@ -116,6 +117,8 @@ def overlaps(boxes, objects):
 
 def assigned(boxes, objects, positive, negative, low_quality, least):
     """Object of each box, -1 for background, -2 for neither."""
+    if not len(objects):
+        return numpy.full(len(boxes), -1)
     iou = overlaps(boxes, objects)
     best = iou.max(axis=1)
     result = numpy.full(len(boxes), -2)
@@ -125,6 +128,51 @@ def assigned(boxes, objects, positive, negative, low_quality, least):
         if iou[:, o].max() >= least:
             result[iou[:, o] == iou[:, o].max()] = o
     return result.astype(numpy.int64)
+
+
+def drawn(numbers, count, draw):
+    """`count` of `numbers`, ascending; `draw(n)` gives a number below n. The first of those that are left takes the
+    place of the one that is drawn."""
+    numbers, taken = list(numbers), []
+    if len(numbers) <= count:
+        return numbers
+    for _ in range(count):
+        at = draw(len(numbers))
+        taken.append(numbers[at])
+        numbers[at] = numbers[0]
+        del numbers[0]
+    return sorted(taken)
+
+
+def sampled(own, count, share, draw):
+    """Numbers of the boxes with an object and of those of background that the losses are of."""
+    positive = drawn([i for i, o in enumerate(own) if o >= 0], int(count * share), draw)
+    return positive, drawn([i for i, o in enumerate(own) if o == -1], count - len(positive), draw)
+
+
+def sample(tensors):
+    numbers = (draws("sample", 512) * 10000).astype(numpy.int64)
+    own = (draws("sample.assigned", 300) * 7).astype(numpy.int64) - 2
+    background = numpy.where(own >= 0, -1, own)
+    objects = numpy.where(own == -1, 2, own)
+    few = background.copy()
+    few[[3, 50, 51]] = [4, 0, 1]
+    cases = {
+        "both": (own, 64, 0.5),
+        "quarter": (own, 50, 0.25),  # 12 of 50
+        "few_objects": (few, 64, 0.25),
+        "no_objects": (background, 32, 0.5),
+        "no_background": (objects, 64, 0.25),
+        "all": (own[:40], 256, 0.5),
+    }
+    tensors["sample.draws"] = numbers
+    for name, (of_case, count, share) in cases.items():
+        rest = iter(numbers.tolist())
+        positive, negative = sampled(of_case, count, share, lambda n: next(rest) % n)
+        print(f"sample.{name}: {len(positive)} of {(of_case >= 0).sum()}, {len(negative)} of {(of_case == -1).sum()}")
+        tensors[f"sample.{name}.assigned"] = of_case
+        tensors[f"sample.{name}.positive"] = numpy.array(positive, dtype=numpy.int64)
+        tensors[f"sample.{name}.negative"] = numpy.array(negative, dtype=numpy.int64)
 
 
 def anchors(height, width, stride):
@@ -149,7 +197,7 @@ def assign(tensors):
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "tests" / "goldens"
     tensors = {}
-    for part in (nms, align, paste, assign):
+    for part in (nms, align, paste, assign, sample):
         part(tensors)
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__}
     write_safetensors(folder / "detection.safetensors", tensors, versions)

@@ -3,14 +3,18 @@
 Writes OUT_DIR/detectors.safetensors (default tests/goldens/detectors.safetensors), for tests/detector_test.cc: a Mask
 R-CNN and a Cascade Mask R-CNN of 4 blocks with formula weights on two pictures of formula_input. The backbone is timm's,
 what is around it is written here with torch and torchvision's operators from the definitions in mmdetection's papers
-and configurations. There are more samples than boxes, so that nothing is drawn.
+and configurations.
 
     objects.P.{boxes,classes,masks}         what is on picture P
     K.pyramid.L                             the maps, K "mask_rcnn" or "cascade"
     K.P.{boxes,classes,scores,masks}        detections: masks are probabilities
-    K.losses.NAME, K.gradient.PARAMETER     in training, batch norms with the statistics of the batch
+    K.losses.NAME, K.gradient.PARAMETER     in training, batch norms with the statistics of the batch; more samples
+                                            than boxes, so that nothing is drawn
+    K.few.NAME                              the losses of few samples, which are drawn, and without an object on the
+                                            second picture
 """
 
+import itertools
 import pathlib
 import sys
 
@@ -20,9 +24,9 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from detection import assigned
+from detection import assigned, sampled
 from detector_parts import CLIP, anchors
-from formula import formula_input, formula_weights
+from formula import formula_input, formula_weights, mix
 from golden_file import write_safetensors
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,6 +36,9 @@ DEPTHS, DIMS = (1, 1, 1, 1), (8, 16, 24, 32)
 STRIDES = (4, 8, 16, 32, 64)
 SIZES = ((90, 125), (64, 90))  # in an input of 96x128, the second padded to 64x96 by itself
 SEED = 11
+KEY = 1  # of the draws
+EVERY = 100000
+FEW = (6, 12)  # anchors and boxes of a picture, where samples are drawn
 # The training settings of tests/detector_test.cc.
 BEST_TRAIN, KEPT_TRAIN, BEST, KEPT = 80, 60, 70, 40
 
@@ -241,8 +248,10 @@ class Detector:
             first += len(b)
         return maps, detections
 
-    def losses(self, pictures, objects):
+    def losses(self, pictures, objects, samples=None):
+        """`samples`: how many anchors and boxes a picture is learned from; more than there are without."""
         kind, losses = self.kind, {}
+        anchor_samples, box_samples = samples or (EVERY, EVERY)
         maps = self.pyramid(pictures)
         outputs = self.proposal_head(maps)
         at = torch.cat([o[2] for o in outputs])
@@ -258,16 +267,20 @@ class Detector:
                 usable &= (at[:, :2] >= 0).all(1) & (at[:, 2] < SIZES[p][1]) & (at[:, 3] < SIZES[p][0])
             numbers = torch.nonzero(usable)[:, 0]
             own = torch.from_numpy(assigned(at[numbers].numpy(), boxes.numpy(), 0.7, 0.3, True, 0.3))
-            positive, negative = numbers[own >= 0], numbers[own == -1]
-            print(f"{kind.name}: picture {p}: {len(positive)} anchors of objects, {len(negative)} of background")
-            assert len(positive) > 0
+            chosen, rest = sampled(own, anchor_samples, 0.5, draws_for(0, p))
+            positive, negative = numbers[chosen], numbers[rest]
+            print(
+                f"{kind.name}: picture {p}: {len(positive)} of {(own >= 0).sum()} anchors of objects, "
+                f"{len(negative)} of {(own == -1).sum()} of background"
+            )
             scores = scores + F.softplus(-logits[p][positive]).sum() + F.softplus(logits[p][negative]).sum()
-            difference = deltas[p][positive] - encode(at[positive], boxes[own[own >= 0]], 1, 1)
+            difference = deltas[p][positive] - encode(at[positive], boxes[own[chosen]], 1, 1)
             if kind.beta:
                 moves = moves + F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="sum", beta=kind.beta)
             else:
                 moves = moves + difference.abs().sum()
-            count += len(positive) + len(negative)
+            # A picture without the ones or the others counts as if it had one (mmdet/models/dense_heads/anchor_head.py).
+            count += max(len(positive), 1) + max(len(negative), 1)
         losses |= {"proposals.scores": scores / count, "proposals.boxes": moves / count}
 
         with torch.no_grad():
@@ -278,14 +291,20 @@ class Detector:
                 own = assigned(proposals[p].numpy(), boxes.numpy(), overlap, overlap, kind.low_quality, overlap)
                 own = torch.cat([torch.arange(len(boxes)), torch.from_numpy(own)])
                 every = torch.cat([boxes, proposals[p]])
-                order = torch.cat([torch.nonzero(own >= 0)[:, 0], torch.nonzero(own == -1)[:, 0]])
+                chosen, rest = sampled(own, box_samples, 0.25, draws_for(1 + s, p))
+                order = torch.tensor(chosen + rest)
                 regions.append(every[order])
                 owners.append(own[order])
                 are_objects.append(order < len(boxes))
-                print(f"{kind.name}: stage {s}: picture {p}: {(own >= 0).sum()} of {len(own)} boxes have an object")
-            labels = [
-                torch.where(own >= 0, objects[p][1][own.clamp(min=0)], CLASSES) for p, own in enumerate(owners)
-            ]
+                print(
+                    f"{kind.name}: stage {s}: picture {p}: {len(chosen)} of {(own >= 0).sum()} boxes of objects, "
+                    f"{len(rest)} of {(own == -1).sum()} of background"
+                )
+            labels = []
+            for p, own in enumerate(owners):
+                of_class = torch.full((len(own),), CLASSES)
+                of_class[own >= 0] = objects[p][1][own[own >= 0]]
+                labels.append(of_class)
             label = torch.cat(labels)
             logits, deltas = self.box_head(s, self.pool(maps, regions, BINS), True)
             positive = torch.nonzero(label < CLASSES)[:, 0]
@@ -319,6 +338,15 @@ class Detector:
                     refined = self.refine(s, regions, classes, deltas)
                     proposals = [r[~own] for r, own in zip(refined, are_objects)]
         return losses
+
+
+def draws_for(purpose, picture):
+    """The random numbers of a picture in training, as src/train/random.h makes them of a key."""
+    state = 0
+    for part in (KEY, purpose, picture):
+        state = mix(state + part)
+    counter = itertools.count()
+    return lambda n: ((mix(state + next(counter)) >> 32) * n) >> 32
 
 
 def half_sized(boxes):
@@ -365,6 +393,11 @@ def main():
         for name, loss in losses.items():
             print(f"{kind.name}: {name} {loss.item():.5f}")
             tensors[f"{kind.name}.losses.{name}"] = loss.detach().reshape(1).numpy()
+        # Some of them drawn on the first picture, and none with an object on the second.
+        nothing = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, *SIZES[1], dtype=torch.uint8))
+        for name, loss in detector.losses(pictures, [objects[0], nothing], FEW).items():
+            print(f"{kind.name}: few: {name} {loss.item():.5f}")
+            tensors[f"{kind.name}.few.{name}"] = loss.detach().reshape(1).numpy()
         last = f"{len(kind.stages) - 1}"
         for name in (
             "backbone.stem.0.weight",
