@@ -32,17 +32,19 @@ struct ConvertOptions {
   std::string output;
   std::string license;
   PreprocessingOptions preprocessing;
+  DetectedSizeOptions size;
   std::string labels;
   int threads = 0;
   bool json = false;
 };
 
 void require_place_for_card(const ConvertOptions& options) {
-  const bool sets_card = !options.labels.empty() || !options.license.empty() || options.preprocessing.any();
+  const bool sets_card =
+      !options.labels.empty() || !options.license.empty() || options.preprocessing.any() || options.size.any();
   if (!sets_card || !is_pytorch_output(options.output)) return;
   throw UsageError(
       fmt::format("'{}' is a PyTorch file, which holds no card for --labels, --license and the options of "
-                  "preprocessing: write safetensors, or leave them out",
+                  "preprocessing and of sizes: write safetensors, or leave them out",
                   options.output));
 }
 
@@ -99,7 +101,7 @@ ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::
   if (options.preprocessing.any()) {
     throw UsageError(
         fmt::format("'{}' is a detector, whose pictures keep their proportions: the options of "
-                    "preprocessing go with networks that classify",
+                    "preprocessing go with networks that classify, --short-side and --long-side with it",
                     options.model));
   }
   DetectorCheckpoint checkpoint = read_detector(file, options.file_options);
@@ -110,10 +112,7 @@ ExitCode convert_detector(const ConvertOptions& options, const std::filesystem::
   DetectorCard& card = checkpoint.card;
   card.precision = precision_name(dtype);
   if (!options.license.empty()) card.license = options.license;
-  if (!options.labels.empty()) {
-    card.labels = read_labels(options.labels);
-    check_label_count(card.labels, card.detector.classes, fmt::format("'{}'", options.labels));
-  }
+  adjust(card, options.size, options.labels);
   write_detector(options.output, card, weights, layout);
   print_written(options, {card.architecture, card.precision, name_of(layout), weights.bytes()});
   return kDone;
@@ -132,6 +131,12 @@ ExitCode convert(const ConvertOptions& options) {
   // A file that is called a network's is one, which may be the backbone of a detector.
   if (options.architecture.empty() && holds_detector(file, options.file_options)) {
     return convert_detector(options, file);
+  }
+  if (options.size.any()) {
+    throw UsageError(
+        fmt::format("'{}' is a network that classifies: --short-side and --long-side go with a detector, "
+                    "--resolution with it",
+                    options.model));
   }
   const WrittenLayout layout = network_layout_named(options.layout);
   Checkpoint checkpoint = read_model(file, options.architecture, options.file_options);
@@ -183,6 +188,7 @@ void add_convert(CLI::App& program, Command& chosen) {
   command->add_option("--license", options->license, "Licence of the weights for the card, by its SPDX name")
       ->type_name("NAME");
   add_preprocessing_options(*command, options->preprocessing);
+  add_detected_size_options(*command, options->size);
   add_labels_option(*command, options->labels);
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);

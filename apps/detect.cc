@@ -20,6 +20,7 @@
 #include "detect/picture_detection.h"
 #include "io/file.h"
 #include "io/picture.h"
+#include "io/quoted.h"
 #include "metrics/coco_results.h"
 #include "plot/detection_drawing.h"
 
@@ -40,6 +41,8 @@ struct DetectOptions {
   std::string json;
   std::string annotations;
   std::string draw;
+  std::string labels;
+  DetectedSizeOptions size;
   int batch_size = 1;
   bool profile = false;
   DeviceOptions device;
@@ -81,7 +84,14 @@ const CocoPicture* find_picture(const std::map<std::string, const CocoPicture*>&
 
 void take_ids(const CocoDataset& dataset, std::vector<Input>& inputs) {
   std::map<std::string, const CocoPicture*> by_name;
-  for (const CocoPicture& picture : dataset.pictures) by_name.emplace(picture.file_name, &picture);
+  CocoWarning same_name;
+  for (const CocoPicture& picture : dataset.pictures) {
+    const auto [known, is_new] = by_name.emplace(picture.file_name, &picture);
+    if (is_new || same_name.count++ > 0) continue;
+    same_name.text = fmt::format("pictures {} and {} are both called {}: what is found on it gets the id of the first",
+                                 known->second->id, picture.id, in_quotes(picture.file_name));
+  }
+  if (same_name.count > 0) report(describe(same_name, dataset.path));
   for (Input& input : inputs) {
     if (!input.error.empty()) continue;
     const CocoPicture* picture = find_picture(by_name, input.file);
@@ -193,11 +203,13 @@ ExitCode detect(const DetectOptions& options) {
   }
   if (!options.prints_json()) require_folder_of(options.json);
   LoadedDetector loaded = load_detector(options.model, options.device, options.file_options);
+  adjust(loaded.card, options.size, options.labels);
   std::vector<Input> inputs = list_inputs(options.inputs);
   std::optional<CocoDataset> dataset;
   if (!options.annotations.empty()) {
     dataset = read_coco_dataset(options.annotations, {.file_names = true});
     check_categories(loaded.card, *dataset);
+    if (loaded.card.labels.empty()) loaded.card.labels = names_of(dataset->categories);
     take_ids(*dataset, inputs);
   }
   if (!options.draw.empty()) choose_drawings(options.draw, inputs);
@@ -284,6 +296,8 @@ void add_detect_options(CLI::App& command, DetectOptions& options) {
       .add_option("--annotations", options.annotations,
                   "A JSON file of COCO's that says which ids pictures and categories have in --json")
       ->type_name("FILE");
+  add_labels_option(command, options.labels);
+  add_detected_size_options(command, options.size);
   command.add_option("--batch-size", options.batch_size, "Pictures at a time, padded to the largest (default: 1)")
       ->check(CLI::Range(1, kMaxBatch))
       ->type_name("N");

@@ -80,15 +80,9 @@ DetectionSettings settings_from(Options& options) {
   try {
     take_run_options(options.run, s);
     validate(s);
-    if (const auto entry = find_detector(s.model)) with_overrides(entry->config, s.overrides);
+    if (!s.model.empty()) with_overrides(detector_named(s.model).config, s.overrides);
   } catch (const Error& error) {
     throw UsageError(error.what());
-  }
-  if (!s.model.empty() && !find_detector(s.model)) {
-    throw UsageError(
-        fmt::format("there is no detector '{}': give mask_rcnn_ or cascade_mask_rcnn_ before the name of "
-                    "a network (convnext list)",
-                    s.model));
   }
   return s;
 }

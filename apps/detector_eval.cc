@@ -60,6 +60,7 @@ ExitCode eval_detector(const DetectorEvalOptions& options) {
   const CocoDataset& truth = pictures.dataset();
   for (const CocoWarning& warning : pictures.warnings()) report(describe(warning, truth.path));
   LoadedDetector loaded = load_detector(options.model, options.device, options.file_options);
+  adjust(loaded.card, options.size);
 
   ProgressLine progress(Progress("pictures", static_cast<std::int64_t>(pictures.size())));
   const DetectorScores scores = evaluate_detector(*loaded.detector, loaded.card, pictures, *loaded.pool,

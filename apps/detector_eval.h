@@ -16,6 +16,7 @@ struct DetectorEvalOptions {
   TensorFileOptions file_options;
   DeviceOptions device;
   DecodeOptions decode;
+  DetectedSizeOptions size;
   int batch_size = 1;
   bool per_category = false;
   std::string results;  // file for the detections; empty for none

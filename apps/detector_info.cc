@@ -27,6 +27,10 @@ Json counts(const DetectorEntry& entry, const InputSize& input, const DetectorCo
   return json;
 }
 
+InputSize filled(const InputSize& picture) {
+  return {.width = filled_side(picture.width), .height = filled_side(picture.height)};
+}
+
 std::uint64_t weight_bytes(const DetectorSubject& subject, const DetectorCost& cost) {
   return subject.checkpoint ? subject.checkpoint->weights.bytes()
                             : static_cast<std::uint64_t>(cost.params) * sizeof(float);
@@ -82,8 +86,9 @@ Json detector_row(const DetectorEntry& entry) {
   return counts(entry, input, count_cost(entry.config, input.height, input.width));
 }
 
-Json detector_info(const DetectorSubject& subject, const InputSize& input) {
+Json detector_info(const DetectorSubject& subject, const InputSize& picture) {
   const DetectorEntry& entry = subject.entry;
+  const InputSize input = filled(picture);
   const DetectorCost cost = count_cost(entry.config, input.height, input.width);
   Json json = counts(entry, input, cost);
   json["backbone"] = entry.backbone;
@@ -108,8 +113,9 @@ Json detector_info(const DetectorSubject& subject, const InputSize& input) {
   return json;
 }
 
-void print_detector_info(const DetectorSubject& subject, const InputSize& input) {
+void print_detector_info(const DetectorSubject& subject, const InputSize& picture) {
   const DetectorEntry& entry = subject.entry;
+  const InputSize input = filled(picture);
   const DetectorConfig& config = entry.config;
   const DetectorCost cost = count_cost(config, input.height, input.width);
   const auto fact = [](std::string_view title, const std::string& text) {
@@ -122,7 +128,10 @@ void print_detector_info(const DetectorSubject& subject, const InputSize& input)
   fact("heads", config.stages() == 1 ? fmt::format("boxes of {}, masks", name_of(config.box_head))
                                      : fmt::format("{} stages for overlaps of {}: boxes of {}, masks", config.stages(),
                                                    fmt::join(config.stage_overlaps, ", "), name_of(config.box_head)));
-  fact("input", fmt::format("3 x {} x {} (height, width)", input.height, input.width));
+  fact("input", fmt::format("3 x {} x {} (height, width){}", input.height, input.width,
+                            input == picture ? ""
+                                             : fmt::format(": pictures of {} x {}, filled up to multiples of {}",
+                                                           picture.height, picture.width, kDetectorInputMultiple)));
   if (subject.checkpoint) fact("pictures", pictures_text(subject.checkpoint->card));
   fact("parameters", format_count(cost.params));
   fact("weights", fmt::format("{} ({})", format_bytes(weight_bytes(subject, cost)),

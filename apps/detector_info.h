@@ -28,8 +28,8 @@ struct DetectorSubject {
 // For an entry of `list`.
 nlohmann::ordered_json detector_row(const DetectorEntry& entry);
 
-// All that `info` says, as JSON or for a person. Throws Error when the input is too small.
-nlohmann::ordered_json detector_info(const DetectorSubject& subject, const InputSize& input);
-void print_detector_info(const DetectorSubject& subject, const InputSize& input);
+// All that `info` says, as JSON or for a person, of pictures of that size, filled up as the detector does it.
+nlohmann::ordered_json detector_info(const DetectorSubject& subject, const InputSize& picture);
+void print_detector_info(const DetectorSubject& subject, const InputSize& picture);
 
 }  // namespace convnext::apps

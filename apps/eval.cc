@@ -30,6 +30,7 @@ struct EvalOptions {
   std::optional<Precision> against;
   // Of detectors.
   std::string pictures;
+  DetectedSizeOptions size;
   bool per_category = false;
   std::string results;
 };
@@ -81,6 +82,7 @@ ExitCode eval_on_coco(const EvalOptions& all_options) {
                         .file_options = options.model.file_options,
                         .device = options.device,
                         .decode = all_options.decode,
+                        .size = all_options.size,
                         .batch_size = std::max(options.batch_size, 1),
                         .per_category = all_options.per_category,
                         .results = all_options.results,
@@ -103,6 +105,7 @@ ExitCode eval(const EvalOptions& all_options) {
   if (is_coco_file(options.data) || !all_options.pictures.empty()) return eval_on_coco(all_options);
   refuse(all_options.per_category, "--per-category", "a detector");
   refuse(!all_options.results.empty(), "--results", "a detector");
+  refuse(all_options.size.any(), "--short-side and --long-side", "a detector");
   check_evaluation_options(options);
   refuse_detector(options);
   const Model model = adjusted(load_model(options.model, options.device), options.preprocessing, options.labels);
@@ -160,6 +163,7 @@ void add_eval(CLI::App& program, Command& chosen) {
                     "Of a detector: print the figures of each category, too (--json has them)");
   command->add_option("--results", options->results, "Of a detector: write what it found, in COCO's format of results")
       ->type_name("FILE");
+  add_detected_size_options(*command, options->size);
   add_decode_options(*command, options->decode);
   command
       ->add_option_function<std::string>(

@@ -71,9 +71,7 @@ ExitCode init_detector(const InitOptions& options, DetectorEntry registered) {
 }
 
 ExitCode init(const InitOptions& options) {
-  if (std::optional<DetectorEntry> detector = find_detector(options.name)) {
-    return init_detector(options, std::move(*detector));
-  }
+  if (is_detector_name(options.name)) return init_detector(options, registered_detector(options.name));
   const RegistryEntry& entry = architecture_named(options.name);
   Card card;
   card.architecture = entry.name;

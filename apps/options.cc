@@ -319,6 +319,15 @@ void add_labels_option(CLI::App& command, std::string& labels) {
       ->type_name("FILE");
 }
 
+void add_detected_size_options(CLI::App& command, DetectedSizeOptions& options) {
+  const auto add = [&command](const char* name, std::optional<int>& side, const char* text) {
+    command.add_option(name, side, text)->check(CLI::Range(1, kMaxResolution))->type_name("N");
+  };
+  add("--short-side", options.short_side,
+      "A detector sees pictures as large as this and --long-side allow, pixels (default: as its card says)");
+  add("--long-side", options.long_side, "The same of the long side");
+}
+
 bool PreprocessingOptions::any() const {
   const std::string* texts[] = {&crop_mode, &pipeline, &interpolation};
   return resolution || crop_fraction || mean || std || !std::ranges::all_of(texts, &std::string::empty);
@@ -346,6 +355,20 @@ Model adjusted(const Model& model, const PreprocessingOptions& preprocessing, co
   return prepared.with_labels(std::move(names));
 }
 
+void adjust(DetectorCard& card, const DetectedSizeOptions& size, const std::string& labels) {
+  card.short_side = size.short_side.value_or(card.short_side);
+  card.long_side = size.long_side.value_or(card.long_side);
+  if (card.short_side > card.long_side) {
+    throw UsageError(
+        fmt::format("the short side of pictures would be {} pixels at most, and the long one {}: give "
+                    "--short-side and --long-side together",
+                    card.short_side, card.long_side));
+  }
+  if (labels.empty()) return;
+  card.labels = read_labels(labels);
+  check_label_count(card.labels, card.detector.classes, fmt::format("'{}'", labels));
+}
+
 void adjust(Card& card, const PreprocessingOptions& preprocessing, const std::string& labels) {
   card.preprocessing = preprocessing.applied_to(card.preprocessing);
   if (labels.empty()) return;
@@ -361,6 +384,12 @@ const RegistryEntry& architecture_named(const std::string& name) try {
 
 NetworkConfig network_from(const RegistryEntry& entry, const NetworkOptions& options) try {
   return with_overrides(entry.network, options.overrides());
+} catch (const Error& error) {
+  throw UsageError(error.what());
+}
+
+DetectorEntry registered_detector(const std::string& name) try {
+  return detector_named(name);
 } catch (const Error& error) {
   throw UsageError(error.what());
 }
@@ -406,10 +435,9 @@ FileOrArchitecture model_file_or_architecture(const std::string& model) {
 }
 
 FileOrDetector model_file_or_detector(const std::string& model) {
-  const std::optional<DetectorEntry> entry = find_detector(model);
-  if (!entry) return model_file(model);
+  if (!is_detector_name(model)) return model_file(model);
   if (const std::optional<fs::path> file = file_of_that_name(model)) return *file;
-  return *entry;
+  return registered_detector(model);
 }
 
 NetworkSource read_network(const std::string& model, const std::string& architecture, const NetworkOptions& network,

@@ -134,6 +134,18 @@ Model adjusted(const Model& model, const PreprocessingOptions& preprocessing, co
 // The same for a card.
 void adjust(Card& card, const PreprocessingOptions& preprocessing, const std::string& labels = {});
 
+// --short-side --long-side: how large a detector sees pictures, in place of what its card says.
+struct DetectedSizeOptions {
+  std::optional<int> short_side;
+  std::optional<int> long_side;
+
+  bool any() const { return short_side || long_side; }
+};
+void add_detected_size_options(CLI::App& command, DetectedSizeOptions& options);
+// A detector's card with these, and the labels of that file where there is one, in place. Throws UsageError for a short
+// side that is the longer one, and Error for a file that does not have a label for each class.
+void adjust(DetectorCard& card, const DetectedSizeOptions& size, const std::string& labels = {});
+
 // The registered network of that name. Throws UsageError with the nearest names.
 const RegistryEntry& architecture_named(const std::string& name);
 
@@ -165,6 +177,9 @@ NetworkSource read_network(const std::string& model, const std::string& architec
 
 // The model that --model names, or the shipped one, which is then said on standard error.
 std::string model_or_shipped(const ModelOptions& options);
+
+// The detector of that name. Throws UsageError that says why there is none.
+DetectorEntry registered_detector(const std::string& name);
 
 // A registered detector with --classes in place. Throws UsageError for the other options: its backbone is the
 // registered one.

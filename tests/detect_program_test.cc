@@ -1,5 +1,6 @@
 // `convnext detect`, and `convnext eval` of a detector, from outside.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -153,6 +154,83 @@ TEST_F(DetectProgram, TakesIdsFromAnnotations) {
   EXPECT_EQ(other.exit_code, 1);
   EXPECT_THAT(other.err, AllOf(HasSubstr("other.png"), HasSubstr("truth.json"), HasSubstr("1 of 5 pictures")));
   EXPECT_EQ(read_json("results.json").size(), results.detections.size());
+}
+
+// The same name twice: one of the pictures would be without detections, for no reason that anybody sees.
+TEST_F(DetectProgram, SaysWhichPicturesHaveOneName) {
+  json truth = write_truth("truth.json");
+  json twin = truth["images"][1];
+  for (const int id : {500, 501}) {
+    twin["id"] = id;
+    truth["images"].push_back(twin);
+  }
+  folder_.write("truth.json", truth.dump());
+  const ChildResult result =
+      run({"detect", "pictures", "--model", "run", "--json", "results.json", "--annotations", "truth.json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("truth.json"), HasSubstr("pictures 17 and 500 are both called '1.png'"),
+                                HasSubstr("1 more")));
+  for (const json& one : read_json("results.json")) EXPECT_LT(one["image_id"], 500);
+}
+
+// Of the file itself, of a file of names, of the annotations where nothing else says them.
+TEST_F(DetectProgram, CallsClassesWhatItIsTold) {
+  DetectorCard card = tiny_detector_card();
+  card.labels.clear();
+  write_tiny_detector(folder_ / "nameless.safetensors", card);
+  folder_.write("names.txt", "one\ntwo\nthree\nfour\nfive\n");
+  folder_.write("few.txt", "one\ntwo\n");
+  write_truth("truth.json");
+  const auto told = [this](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"detect", "pictures", "--score", "0.1", "--model", model};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments).out;
+  };
+  const auto some_of = [](const std::vector<std::string>& names) {
+    return testing::ContainsRegex(fmt::format("\n *({}) +0\\.", fmt::join(names, "|")));
+  };
+  const std::vector<std::string> numbers = {"class 0", "class 1", "class 2", "class 3", "class 4"};
+  const std::vector<std::string> names = {"one", "two", "three", "four", "five"};
+  EXPECT_THAT(told("nameless.safetensors", {}), some_of(numbers));
+  EXPECT_THAT(told("nameless.safetensors", {"--labels", "names.txt"}), some_of(names));
+  EXPECT_THAT(told("nameless.safetensors", {"--annotations", "truth.json"}), some_of(tiny_detector_card().labels));
+  EXPECT_THAT(told("run", {}), some_of(tiny_detector_card().labels));
+  EXPECT_THAT(told("run", {"--labels", "names.txt"}), some_of(names));
+  expect_failure({"detect", "pictures", "--model", "run", "--labels", "few.txt"}, 1, {"2 labels", "5 classes"});
+  // The names of categories are those of the classes, or the file is another data set's.
+  expect_failure({"detect", "pictures", "--model", "run", "--labels", "names.txt", "--annotations", "truth.json"}, 1,
+                 {"'one'", "'cat'", "--labels"});
+}
+
+TEST_F(DetectProgram, SeesPicturesInTheSizeItIsTold) {
+  const auto found = [this](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"detect", "pictures", "--json", "-", "--model"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ChildResult result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(result.out);
+  };
+  DetectorCard card = tiny_detector_card();
+  card.short_side = 40;
+  card.long_side = 50;
+  write_tiny_detector(folder_ / "sized.safetensors", card);
+  const json sized = found({"sized.safetensors"});
+  EXPECT_EQ(found({"run", "--short-side", "40", "--long-side", "50"}), sized);
+  EXPECT_NE(found({"run"}), sized);
+  EXPECT_EQ(found({"sized.safetensors", "--short-side", "64", "--long-side", "96"}), found({"run"}));
+  expect_failure({"detect", "pictures", "--model", "run", "--short-side", "97"}, 2, {"97", "96", "--long-side"});
+  expect_failure({"detect", "pictures", "--model", "run", "--short-side", "0"}, 2, {"--short-side"});
+
+  write_truth("truth.json");
+  const auto judged = [this](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"eval", "truth.json", "--pictures", "pictures", "--json", "--model"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return json::parse(run(arguments).out)["bbox"]["stats"];
+  };
+  EXPECT_EQ(judged({"run", "--short-side", "40", "--long-side", "50"}), judged({"sized.safetensors"}));
+  EXPECT_NE(judged({"run"}), judged({"sized.safetensors"}));
+  write_tiny_model(folder_ / "classifier.safetensors");
+  expect_failure({"eval", "pictures", "--model", "classifier.safetensors", "--long-side", "96"}, 2, {"a detector"});
 }
 
 TEST_F(DetectProgram, DrawsWhatItFinds) {

@@ -274,6 +274,27 @@ TEST_F(CocoFolder, SaysWhatIsWrong) {
   expect_error(ErrorCode::kDamaged, {"objects.json"}, [&] { open(); });
 }
 
+// Annotations from anywhere do not choose which files of this machine are opened.
+TEST_F(CocoFolder, RefusesNamesThatLeadOutOfIt) {
+  for (const char* name : {"../second.png", "/etc/second.png", "a/../../second.png", ".."}) {
+    write_with("second.png", name);
+    expect_error(ErrorCode::kDamaged, {"picture 5", "objects.json", "leads out of the folder", name}, [&] { open(); });
+  }
+  for (const char* name : {"a/../second.png", "./second.png", "..second.png", "a..b/../second.png"}) {
+    write_with("second.png", name);
+    EXPECT_EQ(open().size(), 4u) << name;
+  }
+}
+
+TEST_F(CocoFolder, CountsThePicturesThatAreNotThere) {
+  const auto missing = open().missing();
+  ASSERT_TRUE(missing);
+  EXPECT_EQ(missing->count, 1);
+  EXPECT_THAT(missing->text, testing::HasSubstr("nowhere.png'"));
+  write_with("nowhere.png", "first.png");
+  EXPECT_FALSE(open().missing());
+}
+
 TEST_F(CocoFolder, RefusesBadAnnotationsWithTheirPlace) {
   const auto refused = [this](std::string_view old, std::string_view replacement,
                               std::initializer_list<std::string> texts, ErrorCode code = ErrorCode::kDamaged) {

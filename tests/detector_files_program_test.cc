@@ -109,7 +109,13 @@ TEST_F(DetectorPrograms, InfoSaysOfAFileWhatItSaysOfAName) {
               AllOf(HasSubstr("3: disc, box, star"), HasSubstr("320 x 160"), HasSubstr("another than convnext_tiny"),
                     HasSubstr("Apache-2.0"), HasSubstr("pyramid")));
   expect_failure({"info", "own.safetensors", "--classes", "4"}, 2, {"own.safetensors", "--classes"});
-  expect_failure({"info", "own.safetensors", "--resolution", "8"}, 1, {"8"});
+  // What is computed is the input that a picture is filled up to.
+  const json filled = run_json({"info", "own.safetensors", "--resolution", "300x130"});
+  EXPECT_EQ(filled["width"], 320);
+  EXPECT_EQ(filled["height"], 160);
+  EXPECT_EQ(filled["gmac"], own["gmac"]);
+  EXPECT_THAT(run({"info", kName, "--resolution", "1333x800"}).out,
+              AllOf(HasSubstr("3 x 800 x 1344"), HasSubstr("800 x 1333"), HasSubstr("multiples of 32")));
 }
 
 TEST_F(DetectorPrograms, InspectSaysWhatIsInAFile) {
@@ -186,6 +192,12 @@ TEST_F(DetectorPrograms, ConvertGoesThereAndBackBitForBit) {
   EXPECT_EQ(half.card.labels, (std::vector<std::string>{"one", "two", "three"}));
   EXPECT_EQ(half.card.precision, "fp16");
   EXPECT_EQ(half.weights.at("proposals.scores.bias").dtype, DType::kF16);
+  const json sized =
+      run_json({"convert", "own.safetensors", "sized.safetensors", "--short-side", "200", "--long-side", "400"});
+  const DetectorCard card = read_detector(folder_ / "sized.safetensors").card;
+  EXPECT_EQ(card.short_side, 200);
+  EXPECT_EQ(card.long_side, 400);
+  EXPECT_EQ(run_json({"info", "sized.safetensors"})["short_side"], 200);
   EXPECT_EQ(run_json({"inspect", "half.safetensors"})["types"]["F16"]["tensors"], weights_.all().size());
 }
 
@@ -199,8 +211,12 @@ TEST_F(DetectorPrograms, ConvertRefusesWhatMakesNoSense) {
   expect_failure({"convert", "own.safetensors", "x.safetensors", "--labels", "names.txt"}, 1,
                  {"2 labels", "3 classes"});
   expect_failure({"convert", "own.safetensors", "x.pth", "--license", "MIT"}, 2, {"card"});
+  expect_failure({"convert", "own.safetensors", "x.pth", "--short-side", "100"}, 2, {"card"});
+  expect_failure({"convert", "own.safetensors", "x.safetensors", "--short-side", "400"}, 2,
+                 {"400", "320", "--short-side and --long-side"});
   write_tiny_model(folder_ / "tiny.safetensors");
   expect_failure({"convert", "tiny.safetensors", "x.safetensors", "--layout", "mmdet"}, 2, {"detector", "torchvision"});
+  expect_failure({"convert", "tiny.safetensors", "x.safetensors", "--long-side", "300"}, 2, {"tiny", "--resolution"});
   card_.detector.score_threshold = 0.25;
   write_detector(folder_ / "own.safetensors", card_, weights_);
   expect_failure({"convert", "own.safetensors", "x.pth"}, 1, {"score_threshold 0.25", "write safetensors"});
@@ -239,6 +255,14 @@ TEST_F(DetectorPrograms, InitWritesUntrainedOnes) {
   expect_failure({"init", "mask_rcnn_convnext_atto", "--resolution", "64", "--output", "x.safetensors"}, 2,
                  {"--resolution"});
   expect_failure({"init", "mask_rcnn_convnext_atto", "--classes", "0", "--output", "x.safetensors"}, 2, {"classes"});
+}
+
+TEST_F(DetectorPrograms, NetworksWithoutAPyramidSaySo) {
+  for (const std::string command : {"info", "init"}) {
+    std::vector<std::string> line = {command, "mask_rcnn_convnext_isotropic_small"};
+    if (command == "init") line.insert(line.end(), {"--output", "x.safetensors"});
+    expect_failure(line, 2, {"mask_rcnn_convnext_isotropic_small", "no backbone", "pyramid", "4 stages"});
+  }
 }
 
 TEST_F(DetectorPrograms, AFileOfThatNameComesBeforeTheName) {

@@ -120,6 +120,20 @@ TEST(Detectors, AreFoundByNameOverEveryBackbone) {
   }
 }
 
+TEST(Detectors, SayWhyThereIsNone) {
+  EXPECT_EQ(detector_named("mask_rcnn_convnext_tiny").config, find_detector("mask_rcnn_convnext_tiny")->config);
+  EXPECT_TRUE(is_detector_name("mask_rcnn_convnext_isotropic_small"));
+  EXPECT_FALSE(is_detector_name("mask_rcnn_nothing"));
+  const auto refused = [](const char* name, std::initializer_list<std::string> texts) {
+    expect_error(ErrorCode::kInvalidArgument, {name}, [name] { detector_named(name); });
+    expect_error(ErrorCode::kInvalidArgument, texts, [name] { detector_named(name); });
+  };
+  refused("mask_rcnn_convnext_isotropic_small", {"convnext_isotropic_small is no backbone", "4 stages", "has 1"});
+  refused("cascade_mask_rcnn_vit_small_patch16_224", {"vit_small_patch16_224 is no backbone", "ConvNeXt, a ResNet"});
+  refused("mask_rcnn_nothing", {"before the name of a network", "convnext list"});
+  refused("convnext_tiny", {"mask_rcnn_ or cascade_mask_rcnn_"});
+}
+
 TEST(Detectors, ThatCannotBeAreRefused) {
   const auto refused = [](std::initializer_list<std::string> texts, const auto& change) {
     DetectorConfig config = config_of("cascade_mask_rcnn_convnext_tiny");

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,9 @@ struct CocoPicturesOptions {
 
 class CocoPictures {
  public:
-  // Reads annotations, not pictures. Throws Error as read_coco_dataset(), and kNotFound when there is no such folder or
-  // no picture is left.
+  // Reads annotations, not pictures. Throws Error as read_coco_dataset(), kNotFound when there is no such folder or no
+  // picture is left, and kDamaged for a file_name that leads out of the folder: a file of annotations from anywhere
+  // must not choose which files are opened.
   static CocoPictures open(const std::filesystem::path& annotations, const std::filesystem::path& folder,
                            const CocoPicturesOptions& options = {});
 
@@ -39,6 +41,8 @@ class CocoPictures {
   const CocoPicture& picture(std::size_t i) const { return dataset_.pictures[kept_.at(i)]; }
   const OutlinedObjects& objects(std::size_t i) const { return objects_.at(i); }
   std::filesystem::path path(std::size_t i) const { return folder_ / picture(i).file_name; }
+  // How many are no files, as a warning; nothing when all are there. Looks at every one.
+  std::optional<CocoWarning> missing() const;
   // Decoded. Throws Error as Image::open(), and kMismatch when the picture has not the size that the file says: then
   // its boxes are another picture's.
   Image image(std::size_t i, const DecodeOptions& options = {}) const;

@@ -18,11 +18,9 @@ DetectorBatch make_batch(std::span<const Image> pictures, const DetectorCard& ca
     height = std::max(height, picture.height);
     width = std::max(width, picture.width);
   }
-  const auto filled = [](int side) {
-    return (side + kDetectorInputMultiple - 1) / kDetectorInputMultiple * kDetectorInputMultiple;
-  };
   const auto n = static_cast<std::int64_t>(pictures.size());
-  batch.pictures = torch::zeros({n, 3, filled(height), filled(width)}).contiguous(torch::MemoryFormat::ChannelsLast);
+  batch.pictures =
+      torch::zeros({n, 3, filled_side(height), filled_side(width)}).contiguous(torch::MemoryFormat::ChannelsLast);
   std::vector<float> values;
   for (std::int64_t i = 0; i < n; ++i) {
     const Image& picture = pictures[static_cast<std::size_t>(i)];

@@ -12,9 +12,6 @@
 
 namespace convnext {
 
-// Sides that the maps of all stages divide are multiples of this.
-inline constexpr int kDetectorInputMultiple = 32;
-
 struct DetectorBatch {
   torch::Tensor pictures;          // (n, 3, height, width), normalised, zeros below and to the right of each picture
   std::vector<PictureSize> sizes;  // of each picture in it

@@ -53,7 +53,7 @@ void check_categories(const DetectorCard& card, const CocoDataset& dataset) {
     if (!has_name(category) || category.name == card.labels[i]) continue;
     throw Error(ErrorCode::kMismatch,
                 fmt::format("class {} of the detector is {}, and the category in its place in {} (by ascending id) is "
-                            "{} (id {})",
+                            "{} (id {}); 'convnext convert --labels FILE' gives the classes other names",
                             i, in_quotes(card.labels[i]), in_quotes(dataset.path.string()), in_quotes(category.name),
                             category.id));
   }

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <optional>
-
 #include "convnext/error.h"
 #include "model/checkpoint.h"
 #include "model/detector_checkpoint.h"
@@ -21,8 +19,7 @@ void finish_card(DetectorCard& card, const DetectionSettings& settings, const st
   card.detector.classes = static_cast<int>(categories.size());
   card.detector.frozen_stages = settings.freeze_stages;
   validate(card.detector);
-  card.labels.clear();
-  for (const CocoCategory& category : categories) card.labels.push_back(category.name);
+  card.labels = names_of(categories);
   card.short_side = settings.short_side;
   card.long_side = settings.long_side;
   card.precision = "fp32";
@@ -73,16 +70,10 @@ DetectorStart start_of(const DetectionSettings& settings, const std::vector<Coco
   if (!settings.init.empty() && holds_detector(settings.init, {.limits = settings.file_limits})) {
     return start_from_detector(settings, categories);
   }
-  const std::optional<DetectorEntry> entry = find_detector(settings.model);
-  if (!entry) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("there is no detector '{}': --model takes mask_rcnn_ or cascade_mask_rcnn_ before the name "
-                            "of a network, as mask_rcnn_convnext_tiny",
-                            settings.model));
-  }
+  const DetectorEntry entry = detector_named(settings.model);
   DetectorStart start;
-  start.card.architecture = entry->name;
-  start.card.detector = entry->config;
+  start.card.architecture = entry.name;
+  start.card.detector = entry.config;
   if (settings.init.empty()) {
     finish_card(start.card, settings, categories);
     const WeightStore backbone = random_backbone(start.card.detector.backbone, settings);
@@ -94,7 +85,7 @@ DetectorStart start_of(const DetectionSettings& settings, const std::vector<Coco
   set_class_count(backbone, 0);
   if (backbone.index() != start.card.detector.backbone.index()) {
     throw Error(ErrorCode::kMismatch, fmt::format("'{}' is a {}, and '{}' has another backbone", settings.init.string(),
-                                                  file.card.architecture, entry->name));
+                                                  file.card.architecture, entry.name));
   }
   if (!have_same_tensors(backbone, start.card.detector.backbone)) start.card.detector.backbone = backbone;
   start.card.mean = file.card.preprocessing.mean;

@@ -200,8 +200,14 @@ void validate(const DetectorConfig& config) {
                             name_of(family_of(config.backbone))));
   }
   const std::vector<LayerSpec> backbone = backbone_layers(config);
-  check_range("the number of the backbone's stages", static_cast<std::int64_t>(stage_widths(backbone).size()),
-              kBackboneStages, kBackboneStages);
+  const std::size_t stages_of_backbone = stage_widths(backbone).size();
+  if (stages_of_backbone != kBackboneStages) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("a detector's pyramid is made of a backbone's {} stages, each of half the resolution of the "
+                    "one before, and this backbone has {}",
+                    kBackboneStages, stages_of_backbone));
+  }
   const std::int64_t side = 64 * std::int64_t{kPyramidStrides[kBackboneStages - 1]};
   const std::vector<MapShape> maps = stage_maps(config.backbone, side, side);
   for (std::size_t i = 0; i < kBackboneStages; ++i) {

@@ -118,6 +118,11 @@ std::string_view name_of(DetectorConfig::BoxLoss loss);
 // Strides of the five levels of a pyramid; the first four are those of a backbone's stages.
 inline constexpr int kPyramidLevels = 5;
 inline constexpr int kPyramidStrides[kPyramidLevels] = {4, 8, 16, 32, 64};
+// Sides of an input are multiples of this, so that the maps of all stages divide them: pictures are filled up to it.
+inline constexpr int kDetectorInputMultiple = 32;
+constexpr int filled_side(int side) {
+  return (side + kDetectorInputMultiple - 1) / kDetectorInputMultiple * kDetectorInputMultiple;
+}
 
 // In a mask head, and in a box head that has any.
 inline constexpr int kHeadConvolutions = 4;

@@ -1,8 +1,12 @@
 #include "model/detector_registry.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "convnext/error.h"
+#include "io/quoted.h"
 #include "model/registry.h"
 
 namespace convnext {
@@ -28,6 +32,16 @@ DetectorEntry over(std::string_view prefix, const RegistryEntry& backbone) {
           .config = prefix == kCascade ? cascade_mask_rcnn(backbone.network) : mask_rcnn(backbone.network),
           .box_ap = {},
           .mask_ap = {}};
+}
+
+// Over any registered network.
+std::optional<DetectorEntry> named(std::string_view name) {
+  for (const std::string_view prefix : {kCascade, kMaskRcnn}) {
+    if (!name.starts_with(prefix)) continue;
+    const RegistryEntry* backbone = find_backbone(name.substr(prefix.size()));
+    if (backbone) return over(prefix, *backbone);
+  }
+  return std::nullopt;
 }
 
 std::vector<DetectorEntry> make_detectors() {
@@ -62,22 +76,37 @@ const std::vector<DetectorEntry>& detectors() {
 }
 
 std::optional<DetectorEntry> find_detector(std::string_view name) {
-  for (const std::string_view prefix : {kCascade, kMaskRcnn}) {
-    if (!name.starts_with(prefix)) continue;
-    const RegistryEntry* backbone = find_backbone(name.substr(prefix.size()));
-    if (!backbone) return std::nullopt;
-    DetectorEntry entry = over(prefix, *backbone);
-    const auto published =
-        std::ranges::find_if(detectors(), [&entry](const DetectorEntry& known) { return known.name == entry.name; });
-    if (published != detectors().end()) return *published;
-    try {
-      validate(entry.config);
-    } catch (const Error&) {
-      return std::nullopt;  // a network that is no backbone
-    }
-    return entry;
+  std::optional<DetectorEntry> entry = named(name);
+  if (!entry) return std::nullopt;
+  const auto published =
+      std::ranges::find_if(detectors(), [&entry](const DetectorEntry& known) { return known.name == entry->name; });
+  if (published != detectors().end()) return *published;
+  try {
+    validate(entry->config);
+  } catch (const Error&) {
+    return std::nullopt;  // a network that is no backbone
   }
-  return std::nullopt;
+  return entry;
 }
+
+DetectorEntry detector_named(std::string_view name) {
+  if (std::optional<DetectorEntry> entry = find_detector(name)) return std::move(*entry);
+  const std::optional<DetectorEntry> none = named(name);
+  if (!none) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("there is no detector {}: give mask_rcnn_ or cascade_mask_rcnn_ before the name of a "
+                            "network, as mask_rcnn_convnext_tiny (convnext list)",
+                            in_quotes(name)));
+  }
+  try {
+    validate(none->config);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInvalidArgument, fmt::format("there is no detector {}: {} is no backbone of one; {}",
+                                                         in_quotes(name), none->backbone, error.what()));
+  }
+  return std::move(*none);
+}
+
+bool is_detector_name(std::string_view name) { return named(name).has_value(); }
 
 }  // namespace convnext

@@ -25,5 +25,9 @@ const std::vector<DetectorEntry>& detectors();
 // Of the paper's, or "mask_rcnn_" or "cascade_mask_rcnn_" before the name or alias of a registered network that can be
 // a backbone ("swin_tiny" for "swin_tiny_patch4_window7_224"); nothing for other names.
 std::optional<DetectorEntry> find_detector(std::string_view name);
+// The same. Throws Error (kInvalidArgument) that says how detectors are called, or why this network is no backbone.
+DetectorEntry detector_named(std::string_view name);
+// Whether a name is that of a detector over some registered network, be it a backbone or not.
+bool is_detector_name(std::string_view name);
 
 }  // namespace convnext
