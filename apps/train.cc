@@ -40,6 +40,15 @@ void print_plan(const TrainPlan& plan, const RunSettings& settings) {
                     plan.seconds_a_step, plan.batch_size * plan.accumulate / plan.seconds_a_step,
                     format_duration(plan.estimated_seconds())));
 
+  if (!plan.parts.empty()) {
+    Table parts({{"part"}, {"forward", kRight}, {"backward, ms a step", kRight}});
+    const auto milliseconds = [](double seconds) { return fmt::format("{:.1f}", 1e3 * seconds); };
+    for (const TrainPlan::Part& part : plan.parts) {
+      parts.add({part.name, milliseconds(part.forward), milliseconds(part.backward)});
+    }
+    print(parts.text() + "\n");
+  }
+
   Table groups({{"parameter group"},
                 {"weight decay", kRight},
                 {"lr scale", kRight},
@@ -82,6 +91,10 @@ nlohmann::ordered_json to_json(const TrainPlan& plan) {
                                  {"estimated_seconds", plan.estimated_seconds()},
                                  {"lr", plan.lr},
                                  {"groups", nlohmann::ordered_json::array()}};
+  for (const TrainPlan::Part& part : plan.parts) {
+    json["parts"].push_back(
+        {{"name", part.name}, {"forward_seconds", part.forward}, {"backward_seconds", part.backward}});
+  }
   for (const TrainPlan::Group& group : plan.groups) {
     json["groups"].push_back({{"name", group.name},
                               {"weight_decay", group.weight_decay},

@@ -97,9 +97,11 @@ TEST_F(DetectorParts, ProposalsAreTheBestOfEachLevelWithoutOverlaps) {
     changes.push_back(floats(name + ".deltas"));
   }
   const auto proposed = [&](const ProposalOptions& options) {
-    std::vector<ScoredAnchors> levels;
-    for (std::size_t i = 0; i < anchors.size(); ++i) levels.push_back({anchors[i], logits[i], changes[i]});
-    return propose(levels, 90, 125, options);
+    std::vector<std::vector<ScoredBox>> levels;
+    for (std::size_t i = 0; i < anchors.size(); ++i) {
+      levels.push_back(propose_of_level({anchors[i], logits[i], changes[i]}, 90, 125, options));
+    }
+    return best_of_levels(levels, options);
   };
   const ProposalOptions options{.best_of_level = 60, .kept = 50, .overlap = 0.7f};
   const std::vector<float> expected = floats("propose.kept");
@@ -114,7 +116,13 @@ TEST_F(DetectorParts, ProposalsAreTheBestOfEachLevelWithoutOverlaps) {
   changes[0][17] = std::numeric_limits<float>::infinity();
   for (const Box& box : proposed(options))
     EXPECT_TRUE(box.width() > 0 && box.height() > 0 && std::isfinite(box.area()));
-  EXPECT_THAT(propose({}, 90, 125, options), IsEmpty());
+  EXPECT_THAT(best_of_levels({}, options), IsEmpty());
+}
+
+TEST(Proposals, OfEqualScoresAreThoseOfTheFirstLevel) {
+  const std::vector<std::vector<ScoredBox>> levels = {
+      {{{0, 0, 1, 1}, 0.9f}, {{0, 0, 2, 2}, 0.5f}}, {}, {{{0, 0, 3, 3}, 0.9f}, {{0, 0, 4, 4}, 0.7f}}};
+  EXPECT_EQ(best_of_levels(levels, {.kept = 3}), (std::vector<Box>{{0, 0, 1, 1}, {0, 0, 3, 3}, {0, 0, 4, 4}}));
 }
 
 TEST_F(DetectorParts, LevelsAreThoseOfTheFormula) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <torch/torch.h>
 
+#include <chrono>
 #include <cmath>
 #include <set>
 
@@ -170,6 +171,21 @@ TEST_P(DetectorGolden, LossesAndGradientsAreTheReferences) {
   EXPECT_EQ(losses.size(), 2 + 3 * static_cast<std::size_t>(detector->config().stages()));
 }
 
+// Fewer samples than boxes, fewer objects than their share, and on the second picture none at all.
+TEST_P(DetectorGolden, LossesOfFewSamplesAreTheReferences) {
+  DetectorConfig config = small(GetParam().detector);
+  config.anchor_samples = 6;
+  config.box_samples = 12;
+  const auto detector = with_formula_weights(config);
+  detector->train();
+  const std::vector<PictureObjects> on = {objects().front(), {}};
+  const NamedLosses losses = detector->losses(pictures_of(kSizes), on, /*key=*/1);
+  EXPECT_EQ(losses.size(), 2 + 3 * static_cast<std::size_t>(config.stages()));
+  for (const auto& [name, loss] : losses) {
+    EXPECT_TRUE(tensors_close(from_torch(loss.reshape({1})), tensor(GetParam().name + ".few." + name), kDeep)) << name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, DetectorGolden, testing::ValuesIn(kKinds),
                          [](const auto& info) { return info.param.name == "cascade" ? "Cascade" : "MaskRcnn"; });
 
@@ -311,6 +327,28 @@ TEST(DetectorBatches, HoldPicturesOfSeveralSizes) {
   expect_error(ErrorCode::kInvalidArgument, {"no pictures"}, [&] { make_batch({}, card); });
 }
 
+// Levels of proposals and regions are shared out; what is found is not another thing for it.
+TEST(DetectorModule, FindsTheSameWithAnyNumberOfThreads) {
+  const auto detector = with_formula_weights(small("cascade_mask_rcnn_convnext_atto"));
+  detector->eval();
+  const auto found_by = [&](int threads) {
+    at::set_num_threads(threads);
+    std::vector<float> values;
+    for (const auto& of_picture : detector->detect(pictures_of(kSizes))) {
+      for (const Detection& one : of_picture) {
+        values.insert(values.end(), {one.box.x1, one.box.y1, one.box.x2, one.box.y2, one.score});
+        values.push_back(static_cast<float>(one.class_index));
+      }
+    }
+    return values;
+  };
+  const int before = at::get_num_threads();
+  const std::vector<float> alone = found_by(1);
+  EXPECT_FALSE(alone.empty());
+  for (const int threads : {2, 3, 7}) EXPECT_TRUE(tensors_close(found_by(threads), alone, kDeep)) << threads;
+  at::set_num_threads(before);
+}
+
 TEST(DetectorModule, DrawsFollowFromTheKey) {
   DetectorConfig config = small("mask_rcnn_convnext_atto");
   config.anchor_samples = 16;
@@ -362,6 +400,32 @@ TEST(DetectorModule, LearnsFromPicturesWithoutObjects) {
     EXPECT_TRUE(std::isfinite(loss.item<float>())) << name;
   }
   total(losses).backward();
+}
+
+// Every part has a time on both ways, and together they are no more than what passes.
+TEST(DetectorModule, TellsTheTimeOfItsPartsInLearning) {
+  for (const char* name : {"mask_rcnn_convnext_atto", "cascade_mask_rcnn_convnext_atto"}) {
+    DetectorConfig config = small(name);
+    config.anchors_inside = false;
+    const auto detector = with_formula_weights(config);
+    detector->train();
+    LearningSeconds seconds;
+    const auto start = std::chrono::steady_clock::now();
+    total(detector->losses(pictures_of(kSizes), some_objects(), 1, &seconds)).backward();
+    const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    double sum = 0;
+    for (const DetectorPart part : kDetectorParts) {
+      const auto i = static_cast<std::size_t>(part);
+      EXPECT_GT(seconds.forward[i], 0) << name_of(part);
+      EXPECT_GT(seconds.backward[i], 0) << name_of(part);
+      sum += seconds.forward[i] + seconds.backward[i];
+    }
+    EXPECT_LE(sum, passed);
+    EXPECT_GT(sum, 0.8 * passed);
+    // The losses are the same as without a clock.
+    EXPECT_EQ(total(detector->losses(pictures_of(kSizes), some_objects(), 1, &seconds)).item<float>(),
+              total(detector->losses(pictures_of(kSizes), some_objects(), 1)).item<float>());
+  }
 }
 
 TEST(DetectorModule, RefusesWhatContradictsItself) {
@@ -426,6 +490,43 @@ TEST_F(DetectorLosses, BoxesAreDecodedAsWithoutGradient) {
                             golden("coding.2.decoded"), {.relative = 1e-6, .largest = 2e-6}));
   EXPECT_TRUE(tensors_close(from_torch(decode_boxes(from, tensor("coding.extreme"), {0.1f, 0.2f})),
                             golden("coding.extreme_decoded"), {.relative = 1e-6, .largest = 2e-6}));
+}
+
+// Threads share out regions forward and channels backward, so that no sum depends on how many they are.
+TEST(RegionPooling, IsTheSameForAnyNumberOfThreads) {
+  std::vector<RegionOfInterest> regions;
+  std::uint64_t key = 3;
+  for (int i = 0; i < 40; ++i) {  // most over one another
+    const auto place = [&key](float range) { return unit_float(mix(++key)) * range; };
+    const float x = place(200), y = place(200);
+    regions.push_back({i % 2, {x, y, x + 20 + place(280), y + 20 + place(280)}});
+  }
+  std::vector<torch::Tensor> maps;
+  for (int level = 0; level < 4; ++level) {
+    maps.push_back(to_torch(formula_input("map" + std::to_string(level), {2, 70, 128 >> level, 128 >> level}, 3)));
+  }
+  const torch::Tensor gradient = to_torch(formula_input("gradient", {40, 70, 7, 7}, 4));
+  const auto pooled_by = [&](int threads) {
+    at::set_num_threads(threads);
+    std::vector<torch::Tensor> results;
+    for (torch::Tensor& map : maps) map = map.detach().requires_grad_();
+    results.push_back(pool_regions(maps, regions, 7));
+    results[0].backward(gradient);
+    for (const torch::Tensor& map : maps) {
+      if (map.grad().defined()) results.push_back(map.grad());
+    }
+    return results;
+  };
+  const int before = at::get_num_threads();
+  const std::vector<torch::Tensor> alone = pooled_by(1);
+  ASSERT_GE(alone.size(), 3u);
+  for (const int threads : {2, 3, 8}) {
+    const std::vector<torch::Tensor> shared = pooled_by(threads);
+    ASSERT_EQ(shared.size(), alone.size());
+    for (std::size_t i = 0; i < alone.size(); ++i)
+      EXPECT_TRUE(torch::equal(shared[i], alone[i])) << threads << ", " << i;
+  }
+  at::set_num_threads(before);
 }
 
 // Each region from the map of its level, in the order of the regions, and the same gradient as by differences.

@@ -1,7 +1,10 @@
 // `convnext train` of a detector from outside: what tells that it is one, its options and recipe, its result.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "io/file.h"
 #include "tests/child_process.h"
@@ -50,7 +53,7 @@ class DetectorTrainProgram : public testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(DetectorTrainProgram, TrainsByARecipeWhatEvalJudgesAlike) {
+TEST_F(DetectorTrainProgram, TrainsByARecipe) {
   const std::vector<std::string> val = {"--val", "data/val.json", "--val-pictures", "data/val"};
   std::vector<std::string> arguments = {"--config", "recipe.toml", "--output", "run", "--json"};
   arguments.insert(arguments.end(), val.begin(), val.end());
@@ -62,19 +65,6 @@ TEST_F(DetectorTrainProgram, TrainsByARecipeWhatEvalJudgesAlike) {
   ASSERT_THAT(result.at("model").at("bbox"), SizeIs(12));
   EXPECT_THAT(trained.err, HasSubstr("box AP"));
 
-  const ChildResult judged =
-      run({"eval", "data/val.json", "--pictures", "data/val", "--model", "run", "--threads", "1", "--json"});
-  ASSERT_EQ(judged.exit_code, 0) << judged.err;
-  const auto scores = nlohmann::json::parse(judged.out);
-  // The engine's backbone, against libtorch's.
-  for (const char* type : {"bbox", "segm"}) {
-    for (std::size_t i = 0; i < 12; ++i) {
-      EXPECT_NEAR(scores.at(type).at("stats").at(i).get<double>(), result.at("model").at(type).at(i).get<double>(),
-                  0.02)
-          << type << " " << i;
-    }
-  }
-
   // Its own settings give the same run, with no other option.
   ASSERT_EQ(train({"--config", "run/settings.toml", "--output", "again"}).exit_code, 0);
   EXPECT_EQ(nlohmann::json::parse(read_text(folder_ / "again/log.jsonl")).at("train_loss"), result.at("train_loss"));
@@ -83,6 +73,47 @@ TEST_F(DetectorTrainProgram, TrainsByARecipeWhatEvalJudgesAlike) {
   const ChildResult resumed = train(arguments);
   EXPECT_EQ(resumed.exit_code, 0);
   EXPECT_THAT(resumed.err, HasSubstr("nothing is left to do"));
+}
+
+// The engine's backbone, against libtorch's in training: scores and overlaps differ in their last bits, and figures not
+// at all, unless one of these bits decides on an order or a threshold: one in some ten thousand runs.
+TEST_F(DetectorTrainProgram, WhatItLearnedEvalJudgesAlike) {
+  const ChildResult trained = train({"--config",
+                                     "recipe.toml",
+                                     "--epochs",
+                                     "24",
+                                     "--milestones",
+                                     "",
+                                     "--accumulate",
+                                     "1",
+                                     "--lr",
+                                     "4e-3",
+                                     "--weight-init",
+                                     "fan_in",
+                                     "--seed",
+                                     "4",
+                                     "--val",
+                                     "data/val.json",
+                                     "--val-pictures",
+                                     "data/val",
+                                     "--evaluation-epochs",
+                                     "24",
+                                     "--output",
+                                     "run",
+                                     "--json"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto expected = nlohmann::json::parse(trained.out).at("model");
+  const ChildResult judged =
+      run({"eval", "data/val.json", "--pictures", "data/val", "--model", "run", "--threads", "1", "--json"});
+  ASSERT_EQ(judged.exit_code, 0) << judged.err;
+  const auto scores = nlohmann::json::parse(judged.out);
+  for (const char* type : {"bbox", "segm"}) {
+    EXPECT_GT(expected.at(type).at(0).get<double>(), 0.1) << type << ": of nothing found all figures are alike";
+    for (std::size_t i = 0; i < 12; ++i) {
+      EXPECT_NEAR(scores.at(type).at("stats").at(i).get<double>(), expected.at(type).at(i).get<double>(), 1e-9)
+          << type << " " << i;
+    }
+  }
 }
 
 TEST_F(DetectorTrainProgram, GoesOnFromADetectorWithoutBeingToldItsName) {
@@ -121,10 +152,35 @@ TEST_F(DetectorTrainProgram, SaysWhatItWouldDo) {
   EXPECT_EQ(plan.at("input"), "48x64");
   EXPECT_EQ(plan.at("steps"), 6);
   EXPECT_EQ(plan.at("effective_batch"), 4);
+  ASSERT_THAT(plan.at("parts"), SizeIs(5));
+  double all_parts = 0;
+  for (const auto& part : plan.at("parts")) {
+    for (const char* way : {"forward_seconds", "backward_seconds"}) {
+      EXPECT_GT(part.at(way), 0) << part;
+      all_parts += part.at(way).get<double>();
+    }
+  }
+  EXPECT_LT(all_parts, 20 * plan.at("seconds_a_step").get<double>());
   ASSERT_THAT(plan.at("lr"), SizeIs(3));
   EXPECT_DOUBLE_EQ(plan.at("lr").at(0).get<double>(), 1e-4);
   EXPECT_DOUBLE_EQ(plan.at("lr").at(1).get<double>(), 1e-5) << "after the milestone";
   EXPECT_THAT(train({"--config", "recipe.toml", "--dry-run"}).out, HasSubstr("effective batch"));
+  EXPECT_THAT(result.err, Not(HasSubstr("there is no picture")));
+}
+
+// Before the run is begun, and not hours into it.
+TEST_F(DetectorTrainProgram, SaysBeforehandWhichPicturesAreMissing) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "data/train")) files.push_back(entry.path());
+  std::ranges::sort(files);
+  std::filesystem::remove(files.at(2));
+  std::filesystem::remove(files.at(5));
+  const ChildResult result =
+      train({"--config", "recipe.toml", "--dry-run", "--val", "data/val.json", "--val-pictures", "data/train"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("train.json': there is no picture '" +
+                                    files[2].lexically_relative(folder_.path()).string() + "' (and 1 more"));
+  EXPECT_THAT(result.err, HasSubstr("val.json': there is no picture"));
 }
 
 TEST_F(DetectorTrainProgram, HelpAndErrorsAreThoseOfADetector) {
@@ -136,6 +192,7 @@ TEST_F(DetectorTrainProgram, HelpAndErrorsAreThoseOfADetector) {
   expect_wrong_usage(run({"train", "data/train.json", "--model", "mask_rcnn_convnext_tiny", "--output", "run"}),
                      "--pictures");
   expect_wrong_usage(train({"--model", "mask_rcnn_nothing", "--output", "run"}), "mask_rcnn_nothing");
+  expect_wrong_usage(train({"--model", "mask_rcnn_convnext_isotropic_small", "--output", "run"}), "pyramid");
   expect_wrong_usage(train({"--config", "recipe.toml"}), "--output");
   expect_wrong_usage(train({"--config", "recipe.toml", "--output", "run", "--mixup", "0.8"}), "--mixup");
   expect_wrong_usage(train({"--config", "recipe.toml", "--output", "run", "--milestones", "3,two"}), "3,two");

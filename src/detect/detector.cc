@@ -1,9 +1,9 @@
 #include "detect/detector.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "convnext/error.h"
@@ -86,31 +86,6 @@ double norm_eps(const NetworkConfig& backbone) {
 int best_class(std::span<const float> logits) {
   return static_cast<int>(std::ranges::max_element(logits.first(logits.size() - 1)) - logits.begin());
 }
-
-// Books the time from one lap to the next; without `seconds` it does nothing.
-class PartTimer {
- public:
-  PartTimer(DetectorSeconds* seconds, const torch::Device& device) : seconds_(seconds), device_(device) { restart(); }
-
-  void lap(DetectorPart part) {
-    if (seconds_ == nullptr) return;
-    const Clock::time_point before = last_;
-    restart();
-    (*seconds_)[static_cast<std::size_t>(part)] += std::chrono::duration<double>(last_ - before).count();
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-
-  void restart() {
-    if (seconds_ != nullptr && device_.is_cuda()) torch::cuda::synchronize(device_.index());
-    last_ = Clock::now();
-  }
-
-  DetectorSeconds* seconds_;
-  torch::Device device_;
-  Clock::time_point last_;
-};
 
 // Of the gradient of nothing: what a loss is where there is nothing to learn from.
 torch::Tensor no_loss(const torch::Tensor& like) { return torch::zeros({}, like.options().dtype(torch::kFloat32)); }
@@ -235,14 +210,12 @@ Detector::ProposalOutputs Detector::propose_at(const std::vector<torch::Tensor>&
 // Numbers of the anchors that a picture learns from: those whose pixel is not beyond its own padding, and where they
 // have to be inside, those inside of it.
 std::vector<int> Detector::usable_anchors(const ProposalOutputs& outputs, const PictureSize& size) const {
-  const auto padded = [](int side) {
-    return (side + kDetectorInputMultiple - 1) / kDetectorInputMultiple * kDetectorInputMultiple;
-  };
   std::vector<int> usable;
   int number = 0;
   for (std::size_t level = 0; level < outputs.anchors.size(); ++level) {
     const int stride = kPyramidStrides[level];
-    const int rows = (padded(size.height) + stride - 1) / stride, columns = (padded(size.width) + stride - 1) / stride;
+    const int rows = (filled_side(size.height) + stride - 1) / stride,
+              columns = (filled_side(size.width) + stride - 1) / stride;
     const int shapes = config_.anchors_of_place();
     for (std::size_t i = 0; i < outputs.anchors[level].size(); ++i, ++number) {
       const int place = static_cast<int>(i) / shapes, width = outputs.sizes[level].second;
@@ -308,16 +281,28 @@ std::vector<std::vector<Box>> Detector::proposals_of(const ProposalOutputs& outp
                                 .overlap = static_cast<float>(config_.proposal_overlap)};
   const torch::Tensor logits = values_of(outputs.logits), deltas = values_of(outputs.deltas);
   const auto count = static_cast<std::size_t>(logits.size(1));
-  std::vector<std::vector<Box>> proposals;
-  for (std::size_t p = 0; p < batch.sizes.size(); ++p) {
-    std::vector<ScoredAnchors> levels;
-    std::size_t first = p * count;
-    for (const std::vector<Box>& anchors : outputs.anchors) {
-      levels.push_back({anchors, floats(logits).subspan(first, anchors.size()),
-                        floats(deltas).subspan(4 * first, 4 * anchors.size())});
-      first += anchors.size();
+  const std::size_t levels = outputs.anchors.size(), pictures = batch.sizes.size();
+  std::vector<std::size_t> firsts;
+  for (std::size_t first = 0; const std::vector<Box>& anchors : outputs.anchors) {
+    firsts.push_back(first);
+    first += anchors.size();
+  }
+  // Every level of every picture for itself: choosing the best and suppression meet nothing of another one.
+  std::vector<std::vector<ScoredBox>> of_levels(pictures * levels);
+  at::parallel_for(0, static_cast<std::int64_t>(of_levels.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      const std::size_t picture = i / levels, level = i % levels;
+      const std::vector<Box>& anchors = outputs.anchors[level];
+      const std::size_t first = picture * count + firsts[level];
+      const PictureSize& size = batch.sizes[picture];
+      of_levels[i] = propose_of_level({anchors, floats(logits).subspan(first, anchors.size()),
+                                       floats(deltas).subspan(4 * first, 4 * anchors.size())},
+                                      size.height, size.width, options);
     }
-    proposals.push_back(propose(levels, batch.sizes[p].height, batch.sizes[p].width, options));
+  });
+  std::vector<std::vector<Box>> proposals;
+  for (std::size_t p = 0; p < pictures; ++p) {
+    proposals.push_back(best_of_levels(std::span(of_levels).subspan(p * levels, levels), options));
   }
   return proposals;
 }
@@ -378,7 +363,8 @@ torch::Tensor Detector::box_loss(const Samples& samples, std::span<const Picture
 }
 
 torch::Tensor Detector::mask_loss(const std::vector<torch::Tensor>& maps, const Samples& samples,
-                                  const DetectorBatch& batch, std::span<const PictureObjects> objects, int stage) {
+                                  const DetectorBatch& batch, std::span<const PictureObjects> objects, int stage,
+                                  LearningTimer& timer) {
   const int side = 2 * config_.mask_bins;
   const auto pixels = static_cast<std::size_t>(side) * static_cast<std::size_t>(side);
   // By picture and object, so that each mask is made to floats once.
@@ -406,6 +392,8 @@ torch::Tensor Detector::mask_loss(const std::vector<torch::Tensor>& maps, const 
   TORCH_CHECK(targets.size() == regions.size() * pixels);
   const torch::Tensor logits =
       mask_heads_[static_cast<std::size_t>(stage)]->forward(pool_regions(maps, regions, config_.mask_bins));
+  // Behind the last masks are their own losses; behind others the boxes of the next stage.
+  timer.watch(logits, stage + 1 == config_.stages() ? DetectorPart::kMasks : DetectorPart::kBoxes);
   const auto device = logits.device();
   const torch::Tensor of_class =
       logits.flatten(0, 1).to(torch::kFloat32).index_select(0, to_tensor(channels).to(device));
@@ -437,15 +425,24 @@ std::vector<std::vector<Box>> Detector::refined(const std::vector<RegionOfIntere
   return boxes;
 }
 
-NamedLosses Detector::losses(const DetectorBatch& batch, std::span<const PictureObjects> objects, std::uint64_t key) {
+NamedLosses Detector::losses(const DetectorBatch& batch, std::span<const PictureObjects> objects, std::uint64_t key,
+                             LearningSeconds* seconds) {
   check(batch);
   check(batch, objects);
   NamedLosses losses;
-  const std::vector<torch::Tensor> maps = pyramid(batch.pictures, key);
+  LearningTimer timer(seconds, batch.pictures.device());
+  std::vector<torch::Tensor> stages = backbone_->forward(batch.pictures, key).stages;
+  timer.lap(DetectorPart::kBackbone);
+  for (const torch::Tensor& stage : stages) timer.watch(stage, DetectorPart::kPyramid);
+  const std::vector<torch::Tensor> maps = pyramid_of(std::move(stages));
+  timer.lap(DetectorPart::kPyramid);
+  for (const torch::Tensor& map : maps) timer.watch(map, DetectorPart::kProposals);
   const ProposalOutputs outputs = propose_at(maps);
+  for (const torch::Tensor& output : {outputs.logits, outputs.deltas}) timer.watch(output, DetectorPart::kBoxes);
   add_proposal_losses(outputs, batch, objects, key, losses);
 
   std::vector<std::vector<Box>> proposals = proposals_of(outputs, batch);
+  timer.lap(DetectorPart::kProposals);
   for (int stage = 0; stage < config_.stages(); ++stage) {
     const auto at = static_cast<std::size_t>(stage);
     const double weight = config_.stage_weights[at];
@@ -464,13 +461,17 @@ NamedLosses Detector::losses(const DetectorBatch& batch, std::span<const Picture
       labels.push_back(object < 0 ? config_.classes : classes.back());
     }
     const auto [logits, deltas] = box_heads_[at]->forward(pool_regions(maps, samples.regions, config_.box_bins));
+    for (const torch::Tensor& output : {logits, deltas}) timer.watch(output, DetectorPart::kMasks);
     const torch::Tensor wanted = to_tensor(labels).to(logits.device());
     losses[name("scores")] = weight * torch::cross_entropy_loss(logits.to(torch::kFloat32), wanted);
     losses[name("boxes")] = weight * box_loss(samples, objects, deltas, stage);
-    losses[name("masks")] = weight * mask_loss(maps, samples, batch, objects, stage);
+    timer.lap(DetectorPart::kBoxes);
+    losses[name("masks")] = weight * mask_loss(maps, samples, batch, objects, stage, timer);
+    timer.lap(DetectorPart::kMasks);
     if (stage + 1 == config_.stages()) break;
     proposals = refined(samples.regions, classes, samples.are_objects, logits, deltas, batch, stage);
   }
+  timer.start_back();
   return losses;
 }
 

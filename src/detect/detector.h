@@ -12,10 +12,8 @@
 
 #include <torch/torch.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +25,7 @@
 #include "detect/detections.h"
 #include "detect/detector_batch.h"
 #include "detect/heads.h"
+#include "detect/part_timer.h"
 #include "detect/picture_objects.h"
 #include "detect/roi_align.h"
 #include "model/detector.h"
@@ -40,9 +39,6 @@ using NamedLosses = std::map<std::string, torch::Tensor>;
 
 // The maps of a backbone's stages on a batch of pictures, channels before rows.
 using StageMaps = std::function<std::vector<torch::Tensor>(const torch::Tensor& pictures)>;
-
-// Seconds that detect() took, by part, in the order of kDetectorParts; each call adds its own.
-using DetectorSeconds = std::array<double, std::size(kDetectorParts)>;
 
 class Detector : public torch::nn::Module {
  public:
@@ -60,8 +56,10 @@ class Detector : public torch::nn::Module {
                                      std::optional<std::uint64_t> drop_key = std::nullopt);
 
   // `objects` has one a picture; a picture may have none. Branches of the backbone are dropped as `key` says too.
-  // Throws Error (kInvalidArgument) for sizes, boxes, classes and masks that contradict each other.
-  NamedLosses losses(const DetectorBatch& batch, std::span<const PictureObjects> objects, std::uint64_t key);
+  // Throws Error (kInvalidArgument) for sizes, boxes, classes and masks that contradict each other. `seconds` must live
+  // until backward() is done; for it a GPU is waited for after each part.
+  NamedLosses losses(const DetectorBatch& batch, std::span<const PictureObjects> objects, std::uint64_t key,
+                     LearningSeconds* seconds = nullptr);
 
   // Of each picture, best first, with the probabilities of their masks. In the mode of evaluation, for batch norms. For
   // `seconds` a GPU is waited for after each part.
@@ -99,7 +97,7 @@ class Detector : public torch::nn::Module {
   torch::Tensor box_loss(const Samples& samples, std::span<const PictureObjects> objects, const torch::Tensor& deltas,
                          int stage) const;
   torch::Tensor mask_loss(const std::vector<torch::Tensor>& maps, const Samples& samples, const DetectorBatch& batch,
-                          std::span<const PictureObjects> objects, int stage);
+                          std::span<const PictureObjects> objects, int stage, LearningTimer& timer);
   std::vector<std::vector<Box>> refined(const std::vector<RegionOfInterest>& regions, const std::vector<int>& classes,
                                         const std::vector<std::uint8_t>& left_out, const torch::Tensor& logits,
                                         const torch::Tensor& deltas, const DetectorBatch& batch, int stage) const;

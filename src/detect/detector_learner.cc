@@ -69,14 +69,14 @@ DetectorLearner::DetectorLearner(const DetectionSettings& settings, const Detect
   weight_decay_ = weight_decays(settings, steps_an_epoch);
 }
 
-NamedLosses DetectorLearner::losses_of(const DetectionBatch& batch, std::uint64_t key) {
+NamedLosses DetectorLearner::losses_of(const DetectionBatch& batch, std::uint64_t key, LearningSeconds* seconds) {
   const DetectorBatch on_device{batch.pictures.pictures.to(device_, /*non_blocking=*/true), batch.pictures.sizes};
   const Autocast autocast(device_.type(), settings_.precision == TrainPrecision::kBf16);
-  return detector_->losses(on_device, batch.objects, key);
+  return detector_->losses(on_device, batch.objects, key, seconds);
 }
 
 DetectorStep DetectorLearner::step(const std::function<DetectionBatch()>& next, std::int64_t number,
-                                   const DetectionSource& source) {
+                                   const DetectionSource& source, LearningSeconds* seconds) {
   DetectorStep step;
   StepResult& result = step.result;
   result.lr = lr_.at(static_cast<std::size_t>(number));
@@ -91,7 +91,7 @@ DetectorStep DetectorLearner::step(const std::function<DetectionBatch()>& next, 
   for (int micro = 0; micro < count; ++micro) {
     const DetectionBatch batch = next();
     const NamedLosses losses =
-        losses_of(batch, mix(settings_.seed + static_cast<std::uint64_t>(number * count + micro)));
+        losses_of(batch, mix(settings_.seed + static_cast<std::uint64_t>(number * count + micro)), seconds);
     torch::Tensor sum;
     for (const auto& [name, loss] : losses) {
       step.losses[name] += loss.item<double>() / count;

@@ -40,7 +40,9 @@ class DetectorLearner {
   // Step `number` of the run, 0 for the first: forward and backward of as many batches as are accumulated, each asked
   // of `next` when the one before it is done with, then one step of the optimiser and of the moving average. Throws
   // Error (kInvalidArgument) when loss or gradient are not finite: which loss, and of which pictures of `source`.
-  DetectorStep step(const std::function<DetectionBatch()>& next, std::int64_t number, const DetectionSource& source);
+  // `seconds` as Detector::losses(), of all the batches.
+  DetectorStep step(const std::function<DetectionBatch()>& next, std::int64_t number, const DetectionSource& source,
+                    LearningSeconds* seconds = nullptr);
 
   Detector& detector() { return *detector_; }
   // With the weights' moving average; null where there is none.
@@ -51,7 +53,7 @@ class DetectorLearner {
   const std::vector<double>& learning_rates() const { return lr_; }
 
  private:
-  NamedLosses losses_of(const DetectionBatch& batch, std::uint64_t key);
+  NamedLosses losses_of(const DetectionBatch& batch, std::uint64_t key, LearningSeconds* seconds);
 
   const DetectionSettings& settings_;
   torch::Device device_;

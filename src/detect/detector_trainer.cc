@@ -282,10 +282,7 @@ void DetectorTrainer::draw_curves(const RunFolder& folder) {
 }
 
 TrainPlan DetectorTrainer::plan() {
-  const auto filled = [](int side) {
-    return (side + kDetectorInputMultiple - 1) / kDetectorInputMultiple * kDetectorInputMultiple;
-  };
-  const DetectorCost cost = count_cost(card_.detector, filled(card_.short_side), filled(card_.long_side));
+  const DetectorCost cost = count_cost(card_.detector, filled_side(card_.short_side), filled_side(card_.long_side));
   TrainPlan plan;
   plan.architecture = card_.architecture;
   plan.classes = card_.detector.classes;
@@ -296,6 +293,11 @@ TrainPlan DetectorTrainer::plan() {
   plan.held_out_pictures = validation_ ? static_cast<std::int64_t>(validation_->size()) : 0;
   plan.steps_an_epoch = steps_an_epoch_;
   plan_schedule(settings_, learner_->learning_rates(), learner_->optimizer(), plan);
+  const auto say_missing = [this](const CocoPictures& pictures) {
+    if (const auto missing = pictures.missing()) say(describe(*missing, pictures.dataset().path));
+  };
+  say_missing(training_->pictures());
+  if (validation_) say_missing(*validation_);
 
   DetectionLoader loader = loader_from({});
   std::vector<DetectionBatch> batches;
@@ -304,6 +306,12 @@ TrainPlan DetectorTrainer::plan() {
   std::size_t at = 0;
   const auto next = [&] { return batches[at++ % batches.size()]; };
   time_steps([&] { learner_->step(next, 0, *training_); }, plan);
+  LearningSeconds seconds;
+  learner_->step(next, 0, *training_, &seconds);
+  for (const DetectorPart part : kDetectorParts) {
+    const auto i = static_cast<std::size_t>(part);
+    plan.parts.push_back({std::string(name_of(part)), seconds.forward[i], seconds.backward[i]});
+  }
   return plan;
 }
 

@@ -22,8 +22,18 @@ struct ProposalOptions {
   float overlap = 0.7f;      // of suppression, which is within a level
 };
 
+struct ScoredBox {
+  Box box;
+  float score = 0.0f;
+};
+
 // Best first, within a picture of that size, all with an area. Anchors whose scores or deltas are not finite are left
-// out.
-std::vector<Box> propose(std::span<const ScoredAnchors> levels, int height, int width, const ProposalOptions& options);
+// out. Levels do not depend on each other: threads can share them out.
+std::vector<ScoredBox> propose_of_level(const ScoredAnchors& level, int height, int width,
+                                        const ProposalOptions& options);
+
+// What propose_of_level() gave for every level of a picture, the best together; of equal ones those of the level that
+// comes first.
+std::vector<Box> best_of_levels(std::span<const std::vector<ScoredBox>> levels, const ProposalOptions& options);
 
 }  // namespace convnext

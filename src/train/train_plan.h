@@ -19,6 +19,12 @@ struct TrainPlan {
     std::int64_t tensors = 0;
     std::int64_t params = 0;
   };
+  // What a detector's parts take of a step, seconds.
+  struct Part {
+    std::string name;
+    double forward = 0.0;
+    double backward = 0.0;
+  };
   std::string architecture;
   std::int64_t classes = 0;
   std::string input;  // size of a picture: "224"; "800x1333", a detector's short and long side at most
@@ -37,6 +43,7 @@ struct TrainPlan {
   std::uint64_t state_bytes = 0;     // weights, gradients, optimiser and moving average
   std::uint64_t resident_bytes = 0;  // the most that this process held after the measured steps
   double seconds_a_step = 0.0;       // measured; without waiting for data and without evaluation
+  std::vector<Part> parts;           // measured on one more step; without the optimiser
   double estimated_seconds() const { return seconds_a_step * static_cast<double>(steps); }
 };
 
