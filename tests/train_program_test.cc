@@ -199,6 +199,12 @@ TEST_F(InterruptedRun, SavesAndStopsOnTheFirstSignalAndGoesOnFromThere) {
     });
     EXPECT_EQ(result.exit_code, 1) << result.err;
     EXPECT_THAT(result.out, HasSubstr("--resume goes on from there"));
+    // A checkpoint beyond the limits that are asked for is whole: the run does not begin again without it.
+    std::vector<std::string> narrow = arguments(name, true);
+    narrow.insert(narrow.end(), {"--max-tensors", "1"});
+    const ChildResult refused = run_child(narrow, {.folder = folder_.path(), .environment = {}});
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("--max-tensors"));
     const ChildResult resumed = run_until(name, [] { return 0; });
     EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
     EXPECT_THAT(resumed.out, HasSubstr("going on after"));

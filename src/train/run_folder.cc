@@ -110,8 +110,8 @@ struct OpenCheckpoint {
 };
 
 // Throws Error (kDamaged) unless every byte is what was written.
-OpenCheckpoint open_checkpoint(const fs::path& path) {
-  SafetensorsFile file = SafetensorsFile::open(path);
+OpenCheckpoint open_checkpoint(const fs::path& path, const FileLimits& limits) {
+  SafetensorsFile file = SafetensorsFile::open(path, limits);
   const auto position = file.metadata().find(kPositionKey);
   const auto checksum = file.metadata().find(kChecksumKey);
   if (position == file.metadata().end() || checksum == file.metadata().end()) {
@@ -238,16 +238,17 @@ void RunFolder::save(const RunPosition& position, const RunParts& parts) {
 }
 
 std::optional<RunPosition> RunFolder::restore(const fs::path& file, const RunPosition& expected, const RunParts& parts,
-                                              std::string& skipped) const {
+                                              std::string& skipped, const FileLimits& limits) const {
   const std::vector<fs::path> candidates = file.empty() ? checkpoints() : std::vector{file};
   for (const fs::path& path : candidates) {
     std::optional<OpenCheckpoint> checkpoint;
     RunPosition position;
     try {
-      checkpoint = open_checkpoint(path);
+      checkpoint = open_checkpoint(path, limits);
       position = position_from_json(checkpoint->position);
     } catch (const Error& error) {
-      if (!file.empty()) throw;
+      // One beyond the limits is whole: to begin without it would throw work away.
+      if (!file.empty() || error.code() == ErrorCode::kUnsupported) throw;
       skipped += fmt::format("{}{}", skipped.empty() ? "" : "; ", error.what());
       continue;
     } catch (const Json::exception& error) {

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "convnext/file_limits.h"
 #include "train/moving_average.h"
 #include "train/optimizer.h"
 
@@ -76,9 +77,10 @@ class RunFolder {
 
   // Takes a checkpoint back into its parts: `file`, or else the newest whole one of the folder, of which there may be
   // none yet. A damaged one is passed over for the one before it, and named in `skipped`; a damaged `file` is an
-  // error. Throws Error (kMismatch) when settings or card differ from what the run began with: what, and both values.
+  // error, and so is any beyond the limits. Throws Error (kMismatch) when settings or card differ from what the run
+  // began with: what, and both values.
   std::optional<RunPosition> restore(const std::filesystem::path& file, const RunPosition& expected,
-                                     const RunParts& parts, std::string& skipped) const;
+                                     const RunParts& parts, std::string& skipped, const FileLimits& limits) const;
 
   // Adds a line to the log.
   void append_log(const std::string& json);

@@ -23,7 +23,7 @@ struct RunSettings {
   std::string data_note;         // which data this is, for the card
   std::string license;           // of the model, for the card
 
-  FileLimits file_limits;  // of the weights that it begins from
+  FileLimits file_limits;  // of the weights and the checkpoints that it begins from
 
   // Schedule
   int epochs = 300;

@@ -38,7 +38,7 @@ RunPosition begin(RunFolder& folder, const RunSettings& settings, int threads, c
                           .device = settings.device};
   if (!settings.resume) return position;
   std::string skipped;
-  const auto restored = folder.restore(settings.resume_from, position, task.parts, skipped);
+  const auto restored = folder.restore(settings.resume_from, position, task.parts, skipped, settings.file_limits);
   if (!skipped.empty()) say(task, "passed over a damaged checkpoint: " + skipped);
   if (!restored) {
     say(task, "no checkpoint yet: the run begins at the beginning");
