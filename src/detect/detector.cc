@@ -433,7 +433,11 @@ NamedLosses Detector::losses(const DetectorBatch& batch, std::span<const Picture
   LearningTimer timer(seconds, batch.pictures.device());
   std::vector<torch::Tensor> stages = backbone_->forward(batch.pictures, key).stages;
   timer.lap(DetectorPart::kBackbone);
-  for (const torch::Tensor& stage : stages) timer.watch(stage, DetectorPart::kPyramid);
+  for (torch::Tensor& stage : stages) {
+    // Its output goes on in the backbone, too: what the pyramid takes of it is watched for itself.
+    if (seconds != nullptr) stage = stage.view_as(stage);
+    timer.watch(stage, DetectorPart::kPyramid);
+  }
   const std::vector<torch::Tensor> maps = pyramid_of(std::move(stages));
   timer.lap(DetectorPart::kPyramid);
   for (const torch::Tensor& map : maps) timer.watch(map, DetectorPart::kProposals);
