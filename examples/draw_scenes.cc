@@ -1,7 +1,9 @@
-// draw_scenes FOLDER [PICTURES [HELD OUT]]: scenes drawn by formula with every object's box and mask, in COCO's format,
-// to try detection on. Shapes of six kinds, small to large, turned, coloured, striped or checked, lie over each other
-// on patterned ground; masks are of what can be seen of them. FOLDER/train gets PICTURES scenes (1000), FOLDER/val HELD
-// OUT (200); FOLDER/train.json and FOLDER/val.json say what is in them. The same folder comes out every time.
+// draw_scenes FOLDER [PICTURES [HELD OUT [SHORT SIDE]]]: scenes drawn by formula with every object's box and mask, in
+// COCO's format, to try detection on. Shapes of six kinds, small to large, turned, coloured, striped or checked, lie
+// over each other on patterned ground; masks are of what can be seen of them. FOLDER/train gets PICTURES scenes (1000),
+// FOLDER/val HELD OUT (200); FOLDER/train.json and FOLDER/val.json say what is in them. The same folder comes out every
+// time. Another SHORT SIDE than 160 pixels draws the same scenes larger or smaller: from 320 on some of the objects are
+// what COCO calls large, 96 x 96 pixels.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -27,7 +29,7 @@ using convnext::examples::kShapes;
 using Json = nlohmann::ordered_json;
 using Colour = std::array<double, 3>;
 
-constexpr int kShortSide = 160;
+constexpr int kShortSide = 160;  // that all sizes below are for
 constexpr int kNothing = -1;
 
 Colour any_colour(Draws& draws) { return {draws(20, 235), draws(20, 235), draws(20, 235)}; }
@@ -39,9 +41,9 @@ struct Texture {
   Colour first{}, second{};
   double across = 0, along = 0;  // waves a pixel
 
-  explicit Texture(Draws& draws)
+  Texture(Draws& draws, double scale)
       : kind(static_cast<Kind>(draws.below(kKinds))), first(any_colour(draws)), second(any_colour(draws)) {
-    const double angle = draws(0, 6.28), waves = draws(0.08, 0.5);
+    const double angle = draws(0, 6.28), waves = draws(0.08, 0.5) / scale;
     across = waves * std::cos(angle);
     along = waves * std::sin(angle);
     // The two colours of a surface are alike: it is one thing.
@@ -71,13 +73,13 @@ struct Object {
   double x, y, radius, turn;
   Texture texture;
 
-  explicit Object(Draws& draws, int width, int height)
+  Object(Draws& draws, int width, int height, double scale)
       : shape(draws.below(kShapes.size())),
         x(draws(0, width)),
         y(draws(0, height)),
-        radius(7 * std::exp(draws(0, std::log(60.0 / 7)))),
+        radius(scale * (7 * std::exp(draws(0, std::log(60.0 / 7))))),
         turn(draws(-0.6, 0.6)),
-        texture(draws) {}
+        texture(draws, scale) {}
   bool covers(double px, double py) const {
     const double dx = (px - x) / radius, dy = (py - y) / radius;
     return is_inside(shape, dx * std::cos(turn) + dy * std::sin(turn), dy * std::cos(turn) - dx * std::sin(turn));
@@ -121,20 +123,21 @@ struct Scene {
   }
 };
 
-Scene arrange(Draws& draws) {
-  const int longer = kShortSide + 8 * static_cast<int>(draws.below(9));
+Scene arrange(Draws& draws, int side) {
+  const double scale = static_cast<double>(side) / kShortSide;
+  const int longer = side + static_cast<int>(scale * 8 * static_cast<double>(draws.below(9)));
   const bool upright = draws() < 0.5;
-  Scene scene{upright ? kShortSide : longer, upright ? longer : kShortSide, {}, {}};
+  Scene scene{upright ? side : longer, upright ? longer : side, {}, {}};
   scene.top.assign(static_cast<std::size_t>(scene.width * scene.height), kNothing);
   const std::size_t wanted = 2 + draws.below(8);
   for (int attempt = 0; attempt < 40 && scene.objects.size() < wanted; ++attempt) {
-    scene.try_to_add(Object(draws, scene.width, scene.height));
+    scene.try_to_add(Object(draws, scene.width, scene.height, scale));
   }
   return scene;
 }
 
 convnext::Image paint(const Scene& scene, Draws& draws) {
-  const Texture ground(draws);
+  const Texture ground(draws, static_cast<double>(std::min(scene.width, scene.height)) / kShortSide);
   convnext::Image image{.width = scene.width, .height = scene.height, .pixels = {}};
   for (int y = 0; y < scene.height; ++y) {
     for (int x = 0; x < scene.width; ++x) {
@@ -175,13 +178,13 @@ Json annotation(const Scene& scene, int object) {
           {"segmentation", {{"size", {scene.height, scene.width}}, {"counts", counts}}}};
 }
 
-void draw_split(const fs::path& folder, const std::string& split, int count, std::uint64_t first_key) {
+void draw_split(const fs::path& folder, const std::string& split, int count, int side, std::uint64_t first_key) {
   fs::create_directories(folder / split);
   Json images = Json::array(), annotations = Json::array(), categories = Json::array();
   for (std::size_t i = 0; i < kShapes.size(); ++i) categories.push_back({{"id", i + 1}, {"name", kShapes[i]}});
   for (int i = 0; i < count; ++i) {
     Draws draws(first_key + static_cast<std::uint64_t>(i));
-    const Scene scene = arrange(draws);
+    const Scene scene = arrange(draws, side);
     const std::string name = fmt::format("{:05}.png", i);
     convnext::write_png(folder / split / name, paint(scene, draws));
     images.push_back({{"id", i + 1}, {"file_name", name}, {"width", scene.width}, {"height", scene.height}});
@@ -196,27 +199,31 @@ void draw_split(const fs::path& folder, const std::string& split, int count, std
   convnext::write_file_atomically(folder / (split + ".json"), all.dump() + "\n");
 }
 
-// Of an argument that counts pictures; nothing where it counts none.
-std::optional<int> count_of(const char* text) {
-  const int count = std::atoi(text);
-  if (count >= 1 && count <= 100'000) return count;
-  fmt::print(stderr, "draw_scenes: '{}' is not a number of pictures from 1 to 100000\n", text);
+// Of an argument; nothing where it is another one.
+std::optional<int> number_of(const char* text, const char* what, int least, int most) {
+  const int number = std::atoi(text);
+  if (number >= least && number <= most) return number;
+  fmt::print(stderr, "draw_scenes: '{}' is not {} from {} to {}\n", text, what, least, most);
   return std::nullopt;
 }
+std::optional<int> count_of(const char* text) { return number_of(text, "a number of pictures", 1, 100'000); }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 4 || argv[1][0] == '-') {
-    fmt::print(stderr, "usage: draw_scenes FOLDER [PICTURES to train on [PICTURES held out]]\n");
+  if (argc < 2 || argc > 5 || argv[1][0] == '-') {
+    fmt::print(
+        stderr,
+        "usage: draw_scenes FOLDER [PICTURES to train on [PICTURES held out [SHORT SIDE of a picture, pixels]]]\n");
     return 2;
   }
   const std::optional<int> pictures = argc > 2 ? count_of(argv[2]) : 1000;
   const std::optional<int> held_out = argc > 3 ? count_of(argv[3]) : 200;
-  if (!pictures || !held_out) return 2;
+  const std::optional<int> side = argc > 4 ? number_of(argv[4], "a short side", 32, 2000) : kShortSide;
+  if (!pictures || !held_out || !side) return 2;
   try {
-    draw_split(argv[1], "val", *held_out, 1);
-    draw_split(argv[1], "train", *pictures, 1'000'000);
+    draw_split(argv[1], "val", *held_out, *side, 1);
+    draw_split(argv[1], "train", *pictures, *side, 1'000'000);
   } catch (const std::exception& error) {
     fmt::print(stderr, "draw_scenes: {}\n", error.what());
     return 1;
