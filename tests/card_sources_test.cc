@@ -713,6 +713,22 @@ TEST_F(CardSources, AFileWithANameOfItsOwnIsNotTakenForItsFolder) {
   }
 }
 
+TEST_F(CardSources, WhatACheckpointCallsItsClassesGoesBeforeImageNetsNames) {
+  const NamedClasses three{.key = "meta.CLASSES", .names = {"ant", "bee", "wasp"}};
+  const auto find_named = [&](int classes) {
+    return find_card(weights(), seen("convnext_tiny", classes), {}, {}, {}, three);
+  };
+  const FoundCard named = find_named(3);
+  EXPECT_EQ(named.card.labels, three.names);
+  EXPECT_EQ(named.origins.at("labels"), "the checkpoint's meta.CLASSES");
+  const FoundCard of_others = find_named(1000);
+  EXPECT_EQ(of_others.card.labels.size(), 1000U);
+  EXPECT_THAT(of_others.notes, Contains(HasSubstr("meta.CLASSES names 3 classes")));
+  EXPECT_TRUE(find_named(0).card.labels.empty());
+  config(R"({"id2label": {"0": "x", "1": "y", "2": "z"}, "model_type": "convnext"})");
+  EXPECT_EQ(find_named(3).card.labels, (std::vector<std::string>{"x", "y", "z"})) << "a file for people to change";
+}
+
 TEST_F(CardSources, ANameThatTheUserGaveIsHeldAgainstTheRest) {
   config(R"({"architecture": "convnext_tiny", "pretrained_cfg": {}})");
   expect_error(ErrorCode::kMismatch, {"convnext_tiny", "leave the name convnext_base out"},

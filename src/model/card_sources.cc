@@ -199,10 +199,11 @@ std::string first_difference(const NetworkConfig& network, const RegistryEntry& 
 class CardBuilder {
  public:
   CardBuilder(const fs::path& weights, const NetworkConfig& network, std::string_view architecture,
-              std::string_view library, const FileLimits& limits)
+              std::string_view library, const FileLimits& limits, const NamedClasses& classes)
       : weights_(weights),
         network_(network),
         named_(architecture.empty() ? nullptr : &convnext::architecture(architecture)),
+        classes_(classes),
         names_(telling_names(weights)),
         sources_(read_claims(weights.parent_path(), network, limits)) {
     for (const std::string& name : names_) {
@@ -458,6 +459,16 @@ class CardBuilder {
       found_.origins["labels"] = source.origin;
       return;
     }
+    const auto count = static_cast<std::size_t>(class_count(network_));
+    if (count > 0 && classes_.names.size() == count) {
+      found_.card.labels = classes_.names;
+      found_.origins["labels"] = fmt::format("the checkpoint's {}", classes_.key);
+      return;
+    }
+    if (count > 0 && !classes_.key.empty()) {
+      note(fmt::format("the checkpoint's {} names {} classes, and the network has {}: the names are left out",
+                       classes_.key, classes_.names.size(), count));
+    }
     if (const ImagenetList* list = imagenet_list(class_count(network_))) {
       found_.card.labels = list->labels;
       found_.origins["labels"] =
@@ -503,6 +514,7 @@ class CardBuilder {
   const fs::path& weights_;
   const NetworkConfig& network_;
   const RegistryEntry* named_;
+  const NamedClasses& classes_;
   std::vector<std::string> names_;   // of the file and its folders
   std::vector<std::string> words_;   // that they are made of
   std::vector<CardClaims> sources_;  // the most trusted first
@@ -528,8 +540,8 @@ std::string difference_from(const NetworkConfig& network, const RegistryEntry& e
 }
 
 FoundCard find_card(const fs::path& weights, const NetworkConfig& network, std::string_view architecture,
-                    std::string_view library, const FileLimits& limits) {
-  return CardBuilder(weights, network, architecture, library, limits).build();
+                    std::string_view library, const FileLimits& limits, const NamedClasses& classes) {
+  return CardBuilder(weights, network, architecture, library, limits, classes).build();
 }
 
 }  // namespace convnext

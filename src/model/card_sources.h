@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "convnext/file_limits.h"
+#include "io/tensor_file.h"
 #include "model/card.h"
 #include "model/registry.h"
 
@@ -27,11 +28,11 @@ struct FoundCard {
 // beside it. `network`: what the tensors' names and shapes say, with class count and input channels in place.
 // `architecture`: a registered name that the user gave, whose network has the tensors of `network`, or empty; then it
 // is the registered network that equals `network` but for classes and channels, else the nearest. `library`: whose
-// names the tensors have ("torchvision"), which tells whose weights they may be. What a JSON file says of eps or
-// activation, which tensors cannot tell, goes into the card's network. Throws Error: a JSON file that is damaged,
-// beyond the limits, or contradicts `network` or `architecture`.
+// names the tensors have ("torchvision"), which tells whose weights they may be. `classes`: what the file itself calls
+// them. What a JSON file says of eps or activation, which tensors cannot tell, goes into the card's network. Throws
+// Error: a JSON file that is damaged, beyond the limits, or contradicts `network` or `architecture`.
 FoundCard find_card(const std::filesystem::path& weights, const NetworkConfig& network, std::string_view architecture,
-                    std::string_view library = {}, const FileLimits& limits = {});
+                    std::string_view library = {}, const FileLimits& limits = {}, const NamedClasses& classes = {});
 
 // In what a network whose tensors are not the registered one's differs, for people, and which is nearest: "its dims are
 // 64,128,256,512, and convnext_tiny's are 96,192,384,768; the nearest is convnext_pico: try --architecture

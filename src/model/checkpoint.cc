@@ -281,7 +281,7 @@ CheckpointCard card_of(const TensorFile& file, const RecognizedWeights& weights,
   NetworkConfig network = infer_network(weights, source, result.notes);
   if (named) network = as_named(network, *named, weights, source);
   const std::string_view told = named ? std::string_view(named->name) : dinov3_by_names(weights, network);
-  FoundCard found = find_card(file.path, network, told, name_of(weights.layout), limits);
+  FoundCard found = find_card(file.path, network, told, name_of(weights.layout), limits, file.classes);
   if (!named && !told.empty()) found.origins["architecture"] = "the tensors' names";
   result.card = std::move(found.card);
   result.origins = std::move(found.origins);

@@ -189,6 +189,7 @@ DetectorConfig cascade_mask_rcnn(const NetworkConfig& backbone) {
 
 void validate(const DetectorConfig& config) {
   constexpr int kMaxRegions = 100000;
+  constexpr int kMaxClasses = 100000;  // LVIS has 1,203
   validate(config.backbone);
   check_range("the backbone's classes", class_count(config.backbone), 0, 0);
   const bool is_known = std::holds_alternative<ConvNextConfig>(config.backbone) ||
@@ -216,7 +217,7 @@ void validate(const DetectorConfig& config) {
   }
   check_range("frozen_stages", config.frozen_stages, 0, kBackboneStages);
   check_range("pyramid_channels", config.pyramid_channels, 1, 4096);
-  check_range("classes", config.classes, 1, 1000);
+  check_range("classes", config.classes, 1, kMaxClasses);
   check_interval("anchor_scale", config.anchor_scale, 0.125, 64);
   check_range("the number of anchor_ratios", static_cast<std::int64_t>(config.anchor_ratios.size()), 1, 32);
   for (const double ratio : config.anchor_ratios) check_interval("anchor_ratios", ratio, 0.01, 100);
