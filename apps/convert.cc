@@ -77,7 +77,10 @@ void report_lost_card(const ConvertOptions& options, std::string_view what) {
 // A library that loads the folder prepares pictures in its own way, and this program goes on by the card.
 void report_other_pipeline(const ConvertOptions& options, WrittenLayout layout, PixelPipeline ours) {
   const bool is_timm = layout == WrittenLayout::kTimm;
-  const PixelPipeline theirs = is_timm ? PixelPipeline::kTimm : PixelPipeline::kTransformers;
+  const bool is_dinov3 = ours == PixelPipeline::kDinov3;
+  const PixelPipeline theirs = is_timm     ? PixelPipeline::kTimm
+                               : is_dinov3 ? PixelPipeline::kDinov3
+                                           : PixelPipeline::kTransformers;
   std::error_code ignored;
   if ((!is_timm && layout != WrittenLayout::kHf) || ours == theirs ||
       !std::filesystem::is_directory(options.output, ignored)) {

@@ -69,6 +69,9 @@ void require_different_outputs(const PreprocessOptions& options) {
 ExitCode preprocess(const PreprocessOptions& options) {
   require_different_outputs(options);
   const Preprocessing preprocessing = options.preprocessing.applied_to(preprocessing_of(options.model));
+  if (!options.resized.empty() && preprocessing.pipeline == PixelPipeline::kDinov3) {
+    throw UsageError("--resized: the pipeline dinov3 resizes floats, and 8-bit pixels never lie between");
+  }
   const Image image = Image::open(options.picture, options.decode);
   const Tensor tensor = convnext::preprocess(image, preprocessing);
   ConstTensorView view = tensor.view();

@@ -360,8 +360,7 @@ TEST_F(CardSources, TransformersFilesGiveWhatItsProcessorsDo) {
     EXPECT_EQ(std::floor(p.resolution / p.crop_fraction), std::floor(p.resolution / one.want.crop_fraction + 1e-9));
     EXPECT_EQ(p.crop_mode, one.want.crop_mode);
     EXPECT_EQ(p.interpolation, one.want.interpolation);
-    EXPECT_EQ(p.pipeline,
-              one.folder == std::string("dinov3") ? PixelPipeline::kTorchvision : PixelPipeline::kTransformers);
+    EXPECT_EQ(p.pipeline, one.folder == std::string("dinov3") ? PixelPipeline::kDinov3 : PixelPipeline::kTransformers);
     for (std::size_t i = 0; i < 3; ++i) {
       EXPECT_FLOAT_EQ(p.mean[i], one.want.mean[i]);
       EXPECT_FLOAT_EQ(p.std[i], one.want.std[i]);
@@ -693,8 +692,18 @@ TEST_F(CardSources, AProcessorThatOnlyScalesAndCropsIsNoted) {
 }
 
 TEST_F(CardSources, WhatDinov3sProcessorDoesOtherwiseIsNoted) {
-  EXPECT_THAT(find_golden("transformers/dinov3", small("convnext_tiny", 0)).notes,
-              testing::Contains(HasSubstr("resizes floats")));
+  const auto has_note = [](const FoundCard& found) {
+    return testing::Matches(testing::Contains(HasSubstr("resizes floats")))(found.notes);
+  };
+  EXPECT_FALSE(has_note(find_golden("transformers/dinov3", small("convnext_tiny", 0))));
+  for (const char* other : {R"("resample": 3)", R"("do_rescale": false)", R"("rescale_factor": 0.5)"}) {
+    processor(fmt::format(R"({{"image_processor_type": "DINOv3ViTImageProcessor", {},
+                               "size": {{"height": 224, "width": 224}}}})",
+                          other));
+    const FoundCard found = find(seen("convnext_tiny", 0));
+    EXPECT_TRUE(has_note(found)) << other;
+    EXPECT_EQ(found.card.preprocessing.pipeline, PixelPipeline::kTorchvision) << other;
+  }
 }
 
 // Only what hubs call every file is looked up by its folder.
@@ -922,8 +931,11 @@ TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
     double fraction;
     CropMode mode;
     Interpolation filter;
+    PixelPipeline pipeline = PixelPipeline::kTransformers;
   };
-  const Way ways[] = {{224, 0.875, CropMode::kCenter, Interpolation::kBicubic},
+  const Way ways[] = {{224, 1.0, CropMode::kSquash, Interpolation::kBilinear, PixelPipeline::kDinov3},
+                      {224, 0.875, CropMode::kCenter, Interpolation::kBilinear, PixelPipeline::kDinov3},
+                      {224, 0.875, CropMode::kCenter, Interpolation::kBicubic},
                       {384, 1.0, CropMode::kSquash, Interpolation::kBilinear},
                       {384, 1.0, CropMode::kCenter, Interpolation::kBicubic},
                       {224, 1.0, CropMode::kSquash, Interpolation::kLanczos},
@@ -938,7 +950,8 @@ TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
       card.preprocessing = {.resolution = way.resolution,
                             .interpolation = way.filter,
                             .crop_fraction = way.fraction,
-                            .crop_mode = way.mode};
+                            .crop_mode = way.mode,
+                            .pipeline = way.pipeline};
       config(transformers_config_json(card));
       processor(transformers_preprocessor_json(card));
       const FoundCard found = find(seen(name, class_count(card.network)));
@@ -949,6 +962,7 @@ TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
       EXPECT_EQ(p.resolution, way.resolution);
       EXPECT_EQ(p.crop_mode, way.mode);
       EXPECT_EQ(p.interpolation, way.filter);
+      EXPECT_EQ(p.pipeline, way.pipeline);
       EXPECT_EQ(p.mean, card.preprocessing.mean);
       EXPECT_EQ(std::floor(p.resolution / p.crop_fraction), std::floor(way.resolution / way.fraction));
     }

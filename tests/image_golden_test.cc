@@ -1,7 +1,7 @@
 // Every step from file to tensor against Pillow, timm, torchvision and transformers, bit for bit
 // (tools/goldens/pictures.py made the files).
 #include <fmt/format.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,6 +18,7 @@
 #include "image/resize.h"
 #include "io/file.h"
 #include "io/npy.h"
+#include "tests/expect_error.h"
 #include "tests/same_pixels.h"
 
 namespace convnext {
@@ -215,11 +216,43 @@ TEST(Transform, HashesTellEverySettingApart) {
   }
 }
 
+// A resize of floats keeps what one of 8 bits rounds; it has one filter, and refuses the others.
+TEST(Transform, OfFloatsIsNotThatOfBytes) {
+  const TransformCase expected = transform_case("photo_dinov3");
+  Preprocessing changed = expected.preprocessing;
+  changed.pipeline = PixelPipeline::kTorchvision;
+  const Tensor floats = preprocess(expected.source, expected.preprocessing),
+               bytes = preprocess(expected.source, changed);
+  EXPECT_NE(hash_of(bytes), expected.hash);
+  const float step = 1.0f / 255 / *std::ranges::min_element(changed.std);
+  for (std::size_t i = 0; i < floats.values<float>().size(); ++i) {
+    ASSERT_NEAR(floats.values<float>()[i], bytes.values<float>()[i], 1.01f * step) << i;
+  }
+  changed = expected.preprocessing;
+  changed.interpolation = Interpolation::kBicubic;
+  expect_error(ErrorCode::kInvalidArgument, {"dinov3", "bilinear", "bicubic"},
+               [&] { preprocess(expected.source, changed); });
+  std::vector<float> too_few(5);
+  expect_error(ErrorCode::kInvalidArgument, {"224 x 224", "5"},
+               [&] { preprocess(expected.source, expected.preprocessing, too_few); });
+}
+
+// Of a crop only what it keeps is computed: a border's floats are the mean's, which is nothing.
+TEST(Transform, OfFloatsPadsWithTheMean) {
+  TransformCase wide = transform_case("dinov3_squash");
+  wide.preprocessing.crop_mode = CropMode::kBorder;
+  const Tensor tensor = preprocess(wide.source, wide.preprocessing);
+  const int side = wide.preprocessing.resolution;
+  EXPECT_THAT(std::vector<float>(tensor.values<float>().begin(), tensor.values<float>().begin() + side),
+              testing::Each(0.0f));
+  EXPECT_NE(tensor.values<float>()[static_cast<std::size_t>(side * side / 2)], 0.0f);
+}
+
 TEST(Goldens, AreThere) {
   EXPECT_GE(names_in(kGoldens / "decode", [](const fs::path&) { return true; }).size(), 80u);
   EXPECT_GE(names_in(kGoldens / "resize", [](const fs::path&) { return true; }).size(), 30u);
   EXPECT_GE(names_in(kGoldens / "orientation", [](const fs::path&) { return true; }).size(), 60u);
-  EXPECT_GE(transform_names().size(), 36u);
+  EXPECT_GE(transform_names().size(), 44u);
 }
 
 }  // namespace

@@ -12,14 +12,20 @@ python=$(tools/golden_python.sh)
 export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
 pictures=(examples/pictures/chelsea.png tests/goldens/pictures/decode/baseline_420.jpg)
 
-# timm's transform and network, by our card; transformers' by its folder.
-for model in models/convnext_cifar10.safetensors tests/goldens/layouts/hf_convnext; do
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# timm's transform and network, by our card; transformers' by its folder, and the one that resizes floats.
+cp -r tests/goldens/layouts/hf_dinov3 "$folder/dinov3"
+cat > "$folder/dinov3/preprocessor_config.json" <<END
+{"image_processor_type": "DINOv3ViTImageProcessor", "size": {"height": 64, "width": 64}, "resample": 2,
+ "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+END
+for model in models/convnext_cifar10.safetensors tests/goldens/layouts/hf_convnext "$folder/dinov3"; do
   "$python" tools/parity.py "$model" "${pictures[@]}" --program "$program" | tee /dev/stderr | grep -qx "every step agrees"
 done
 
 # A program that resizes in another way.
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
 cat > "$folder/convnext" <<END
 #!/usr/bin/env bash
 more=()

@@ -67,6 +67,11 @@ const Override kOverrides[] = {
     {{"--crop-mode", "squash"}, [](Preprocessing& p) { p.crop_mode = CropMode::kSquash; }},
     {{"--interpolation", "lanczos"}, [](Preprocessing& p) { p.interpolation = Interpolation::kLanczos; }},
     {{"--pipeline", "torchvision"}, [](Preprocessing& p) { p.pipeline = PixelPipeline::kTorchvision; }},
+    {{"--pipeline", "dinov3", "--interpolation", "bilinear"},
+     [](Preprocessing& p) {
+       p.pipeline = PixelPipeline::kDinov3;
+       p.interpolation = Interpolation::kBilinear;
+     }},
     {{"--pipeline", "transformers"}, [](Preprocessing& p) { p.pipeline = PixelPipeline::kTransformers; }},
     {{"--mean", "0.1,0.2,0.3"},
      [](Preprocessing& p) {
@@ -96,6 +101,14 @@ TEST_F(PreprocessingOptions, EachReplacesItsValueAndNoOther) {
     EXPECT_THAT(got.values<float>(), testing::ElementsAreArray(want.values<float>()));
     EXPECT_FALSE(std::ranges::equal(got.values<float>(), plain.values<float>()));
   }
+}
+
+TEST_F(PreprocessingOptions, AResizeOfFloatsHasOneFilterAndNoBytes) {
+  expect_failure({"preprocess", picture_, "--model", model_, "--output", path("out.npy"), "--pipeline", "dinov3"}, 2,
+                 "bilinear");
+  expect_failure({"preprocess", picture_, "--model", model_, "--output", path("out.npy"), "--pipeline", "dinov3",
+                  "--interpolation", "bilinear", "--resized", path("resized.npy")},
+                 2, "--resized");
 }
 
 // classify, embed and convert take the same options; a converted model needs them no more.

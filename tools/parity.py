@@ -83,6 +83,7 @@ TRANSFORMS = {
     "timm": lambda *settings: ComposedTransform(pictures.timm_transform(*settings)),
     "torchvision": lambda *settings: ComposedTransform(pictures.torchvision_transform(*settings)),
     "transformers": lambda *settings: ProcessorTransform(pictures.transformers_processor(*settings)),
+    "dinov3": lambda *settings: ProcessorTransform(pictures.dinov3_processor(*settings)),
 }
 
 
@@ -292,17 +293,16 @@ def main():
             batch = files[start : start + BATCH]
             floats = []
             for picture in batch:
-                steps = [folder / f"{step}.npy" for step in ("decoded", "resized", "floats")]
-                convnext(options.program, "preprocess", picture, *model_options, "--decoded", steps[0], "--resized",
-                         steps[1], "--output", steps[2])
-                ours = [numpy.load(file) for file in steps]
+                decoded, resized, normalized = (folder / f"{step}.npy" for step in ("decoded", "resized", "floats"))
                 image = Image.open(picture).convert("RGB")
-                comparison.equal("decode", picture, ours[0], numpy.asarray(image))
                 pixels = transform.pixels(image)
+                convnext(options.program, "preprocess", picture, *model_options, "--decoded", decoded,
+                         *(["--resized", resized] if pixels is not None else []), "--output", normalized)
+                comparison.equal("decode", picture, numpy.load(decoded), numpy.asarray(image))
                 if pixels is not None:
-                    comparison.equal("resize", picture, ours[1], pixels)
+                    comparison.equal("resize", picture, numpy.load(resized), pixels)
                 floats.append(transform.floats(image))
-                comparison.equal("normalize", picture, ours[2][0], floats[-1])
+                comparison.equal("normalize", picture, numpy.load(normalized)[0], floats[-1])
             x = numpy.stack(floats)
             numpy.save(folder / "x.npy", x)
             convnext(options.program, "run", *model_options, "--input", folder / "x.npy", "--output", folder / "y.npy",

@@ -79,6 +79,11 @@ enum class PixelPipeline {
   kTorchvision,
   // Hugging Face's ConvNextImageProcessor: torchvision's resize, crop at halves down, (pixel - 255 mean) / (255 std).
   kTransformers,
+  // Hugging Face's DINOv3ViTImageProcessor: pixel * (1 / 255), torch's antialiased resize of floats (bilinear alone),
+  // the
+  // same crop, (value - mean) / std. No 8-bit pixels lie between: what is trained on, and resize_and_crop(), takes
+  // kTorchvision's.
+  kDinov3,
 };
 
 inline constexpr int kMaxResolution = 4096;
@@ -109,8 +114,10 @@ Image resize_and_crop(const Image& image, const Preprocessing& preprocessing);
 // `out` holds 3 * height * width values.
 void normalize(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
 
-// resize_and_crop, then normalize: (3, resolution, resolution).
+// resize_and_crop, then normalize, or what kDinov3 does: (3, resolution, resolution).
 Tensor preprocess(const Image& image, const Preprocessing& preprocessing);
+// The same to memory of the caller's: `out` holds as many values. Throws Error (kInvalidArgument) where it does not.
+void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
 
 // A batch of files, (n, 3, resolution, resolution): decoded and preprocessed by all threads of the pool, in the order
 // of `files`. Throws the Error of a file that cannot be read; to skip such ones, run Image::open() on the pool

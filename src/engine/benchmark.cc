@@ -210,8 +210,7 @@ FileBenchmarkResult measure_from_files(const BenchmarkNetwork& network, const Be
     const Clock::time_point decoded = Clock::now();
     runner.pool().run(load.batch, [&](int i, int) {
       const auto index = static_cast<std::size_t>(i);
-      normalize(resize_and_crop(images[index], preprocessing), preprocessing,
-                runner.input().values<float>().subspan(index * values, values));
+      preprocess(images[index], preprocessing, runner.input().values<float>().subspan(index * values, values));
     });
     const Clock::time_point resized = Clock::now();
     runner.run();

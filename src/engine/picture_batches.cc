@@ -39,7 +39,7 @@ void prepare_pictures(const Preprocessing& preprocessing, ThreadPool& pool, std:
   const std::size_t values = count > 0 ? out.size() / count : 0;
   pool.run(static_cast<int>(count), [&](int task, int) {
     const auto i = static_cast<std::size_t>(task);
-    normalize(resize_and_crop(picture(i), preprocessing), preprocessing, out.subspan(i * values, values));
+    preprocess(picture(i), preprocessing, out.subspan(i * values, values));
   });
 }
 

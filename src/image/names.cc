@@ -16,7 +16,8 @@ constexpr std::array kCropModes = {Named<CropMode>{CropMode::kCenter, "center"},
 
 constexpr std::array kPixelPipelines = {Named<PixelPipeline>{PixelPipeline::kTimm, "timm"},
                                         Named<PixelPipeline>{PixelPipeline::kTorchvision, "torchvision"},
-                                        Named<PixelPipeline>{PixelPipeline::kTransformers, "transformers"}};
+                                        Named<PixelPipeline>{PixelPipeline::kTransformers, "transformers"},
+                                        Named<PixelPipeline>{PixelPipeline::kDinov3, "dinov3"}};
 
 }  // namespace
 

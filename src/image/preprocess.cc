@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
+#include <vector>
 
 #include "convnext/error.h"
 #include "convnext/image.h"
@@ -72,8 +73,29 @@ CropAxis crop_axis(std::int64_t size, int resolution, PixelPipeline pipeline) {
   if (spare < 0) return {0, static_cast<int>(size), static_cast<int>(-spare / 2)};
   const std::int64_t half = spare / 2;
   // timm and torchvision use Python's round(), by which halves go to the even side; Hugging Face's int() drops them.
-  const bool up = pipeline != PixelPipeline::kTransformers && spare % 2 != 0 && half % 2 != 0;
+  const bool drops = pipeline == PixelPipeline::kTransformers || pipeline == PixelPipeline::kDinov3;
+  const bool up = !drops && spare % 2 != 0 && half % 2 != 0;
   return {up ? half + 1 : half, resolution, 0};
+}
+
+// What the picture is resized to, and the part of it that the crop keeps.
+struct Placement {
+  Size size;
+  CropAxis x;
+  CropAxis y;
+
+  Region region() const { return {x.from, y.from, x.length, y.length}; }
+};
+
+Placement placement_of(const Image& image, const Preprocessing& preprocessing) {
+  check(preprocessing);
+  if (image.width < 1 || image.height < 1) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("preprocessing: a picture of {} x {}", image.width, image.height));
+  }
+  const Size size = resized_size(image, preprocessing);
+  return {size, crop_axis(size.width, preprocessing.resolution, preprocessing.pipeline),
+          crop_axis(size.height, preprocessing.resolution, preprocessing.pipeline)};
 }
 
 Resampling resampling_of(const Preprocessing& preprocessing) {
@@ -102,6 +124,7 @@ std::array<float, 256> normalized_values(float mean, float std, PixelPipeline pi
         table[i] = (value / 255.0f - mean) / std;
         break;
       case PixelPipeline::kTorchvision:
+      case PixelPipeline::kDinov3:
         table[i] = (value * static_cast<float>(1.0 / 255.0) - mean) / std;
         break;
       case PixelPipeline::kTransformers:
@@ -112,20 +135,48 @@ std::array<float, 256> normalized_values(float mean, float std, PixelPipeline pi
   return table;
 }
 
+void check_statistics(const Preprocessing& preprocessing) {
+  for (std::size_t channel = 0; channel < kChannels; ++channel) {
+    const float mean = preprocessing.mean[channel];
+    const float std = preprocessing.std[channel];
+    if (std::isfinite(mean) && std::isfinite(std) && std > 0) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("preprocessing: mean {} and std {} of channel {}, expected finite ones and std above 0",
+                            mean, std, channel));
+  }
+}
+
+// What kDinov3 makes of a picture: no 8 bits in between. A border has the mean colour, which comes to nothing.
+void preprocess_floats(const Image& image, const Preprocessing& preprocessing, std::span<float> out) {
+  if (preprocessing.interpolation != Interpolation::kBilinear) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("preprocessing: the pipeline {} knows bilinear interpolation, not {}",
+                            name_of(preprocessing.pipeline), name_of(preprocessing.interpolation)));
+  }
+  const Placement at = placement_of(image, preprocessing);
+  check_statistics(preprocessing);
+  const auto side = static_cast<std::size_t>(preprocessing.resolution);
+  const auto width = static_cast<std::size_t>(at.x.length), height = static_cast<std::size_t>(at.y.length);
+  std::vector<float> inside(kChannels * width * height);
+  resize_region_of_floats(image, at.size.width, at.size.height, at.region(), inside);
+  std::ranges::fill(out, 0.0f);
+  for (std::size_t channel = 0; channel < kChannels; ++channel) {
+    const float mean = preprocessing.mean[channel], std = preprocessing.std[channel];
+    for (std::size_t y = 0; y < height; ++y) {
+      const float* const from = inside.data() + (channel * height + y) * width;
+      float* const to = out.data() + (channel * side + static_cast<std::size_t>(at.y.to) + y) * side +
+                        static_cast<std::size_t>(at.x.to);
+      for (std::size_t x = 0; x < width; ++x) to[x] = (from[x] - mean) / std;
+    }
+  }
+}
+
 }  // namespace
 
 Image resize_and_crop(const Image& image, const Preprocessing& preprocessing) {
-  check(preprocessing);
-  if (image.width < 1 || image.height < 1) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("preprocessing: a picture of {} x {}", image.width, image.height));
-  }
+  const Placement at = placement_of(image, preprocessing);
   const int side = preprocessing.resolution;
-  const Size size = resized_size(image, preprocessing);
-  const CropAxis x = crop_axis(size.width, side, preprocessing.pipeline);
-  const CropAxis y = crop_axis(size.height, side, preprocessing.pipeline);
-  Image inside =
-      resize_region(image, size.width, size.height, resampling_of(preprocessing), {x.from, y.from, x.length, y.length});
+  Image inside = resize_region(image, at.size.width, at.size.height, resampling_of(preprocessing), at.region());
   if (inside.width == side && inside.height == side) return inside;
 
   Image padded;
@@ -137,8 +188,8 @@ Image resize_and_crop(const Image& image, const Preprocessing& preprocessing) {
   for (std::size_t i = 0; i < padded.pixels.size(); i += kChannels) std::ranges::copy(border, &padded.pixels[i]);
   const std::size_t values = static_cast<std::size_t>(inside.width) * kChannels;
   for (int row = 0; row < inside.height; ++row) {
-    std::memcpy(padded.pixels.data() + static_cast<std::size_t>(y.to + row) * stride +
-                    static_cast<std::size_t>(x.to) * kChannels,
+    std::memcpy(padded.pixels.data() + static_cast<std::size_t>(at.y.to + row) * stride +
+                    static_cast<std::size_t>(at.x.to) * kChannels,
                 inside.pixels.data() + static_cast<std::size_t>(row) * values, values);
   }
   return padded;
@@ -150,16 +201,11 @@ void normalize(const Image& image, const Preprocessing& preprocessing, std::span
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("normalize: a picture of {} bytes into {} values", image.pixels.size(), out.size()));
   }
+  check_statistics(preprocessing);
   std::array<std::array<float, 256>, kChannels> tables;
   for (std::size_t channel = 0; channel < kChannels; ++channel) {
-    const float mean = preprocessing.mean[channel];
-    const float std = preprocessing.std[channel];
-    if (!std::isfinite(mean) || !std::isfinite(std) || !(std > 0)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("preprocessing: mean {} and std {} of channel {}, expected finite ones and std above 0",
-                              mean, std, channel));
-    }
-    tables[channel] = normalized_values(mean, std, preprocessing.pipeline);
+    tables[channel] =
+        normalized_values(preprocessing.mean[channel], preprocessing.std[channel], preprocessing.pipeline);
   }
   float* const red = out.data();
   float* const green = red + pixels;
@@ -172,10 +218,25 @@ void normalize(const Image& image, const Preprocessing& preprocessing, std::span
   }
 }
 
+void preprocess(const Image& image, const Preprocessing& preprocessing, std::span<float> out) {
+  check(preprocessing);
+  const auto side = static_cast<std::size_t>(preprocessing.resolution);
+  if (out.size() != kChannels * side * side) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("preprocess: a picture of {0} x {0} into {1} values", side, out.size()));
+  }
+  if (preprocessing.pipeline == PixelPipeline::kDinov3) {
+    preprocess_floats(image, preprocessing, out);
+  } else {
+    normalize(resize_and_crop(image, preprocessing), preprocessing, out);
+  }
+}
+
 Tensor preprocess(const Image& image, const Preprocessing& preprocessing) {
-  const Image small = resize_and_crop(image, preprocessing);
-  Tensor tensor = Tensor::zeros({static_cast<std::int64_t>(kChannels), small.height, small.width});
-  normalize(small, preprocessing, tensor.values<float>());
+  check(preprocessing);
+  const std::int64_t side = preprocessing.resolution;
+  Tensor tensor = Tensor::zeros({static_cast<std::int64_t>(kChannels), side, side});
+  preprocess(image, preprocessing, tensor.values<float>());
   return tensor;
 }
 
@@ -188,8 +249,7 @@ Tensor preprocess_files(std::span<const std::filesystem::path> files, const Prep
   const std::size_t values = kChannels * static_cast<std::size_t>(side * side);
   pool.run(static_cast<int>(count), [&](int task, int) {
     const auto i = static_cast<std::size_t>(task);
-    const Image small = resize_and_crop(Image::open(files[i], options), preprocessing);
-    normalize(small, preprocessing, batch.values<float>().subspan(i * values, values));
+    preprocess(Image::open(files[i], options), preprocessing, batch.values<float>().subspan(i * values, values));
   });
   return batch;
 }

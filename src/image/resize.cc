@@ -139,19 +139,6 @@ int torchvision_weight_bits(const Sampling& sampling, int input, std::int64_t ou
   return torchvision_weight_bits(largest);
 }
 
-// A picture of very many pixels in a row that shrinks to a few takes several weights for each of them, of four bytes
-// and more. No picture that anybody looks at has a side of a million pixels.
-constexpr double kMaxWeights = 1 << 24;
-
-void check_weights(const Sampling& sampling, int input, std::int64_t output, int outputs) {
-  const double weights = static_cast<double>(outputs) * std::min(sampling.width(), static_cast<double>(input));
-  if (weights <= kMaxWeights) return;
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("resize: from {} to {} pixels takes {:.0f} weights, more than {:.0f} are refused: shrink the "
-                          "picture before, or cut it",
-                          input, output, weights, kMaxWeights));
-}
-
 // One axis of a resize: windows of the outputs [begin, begin + outputs).
 struct Axis {
   std::vector<Window> windows;
@@ -165,7 +152,7 @@ struct Axis {
 
 Axis make_axis(int input, std::int64_t output, const Resampling& resampling, std::int64_t begin, int outputs) {
   const Sampling sampling(input, output, resampling.interpolation);
-  check_weights(sampling, input, output, outputs);
+  check_weights(sampling.width(), input, output, outputs);
   ExactWindow window;
   Axis axis;
   axis.weight_bits =
@@ -238,7 +225,9 @@ Image copy_region(const Image& in, const Region& region) {
   return out;
 }
 
-void check(const Image& image, std::int64_t width, std::int64_t height, const Region& region) {
+}  // namespace
+
+void check_resize(const Image& image, std::int64_t width, std::int64_t height, const Region& region) {
   const auto refuse = [](std::string_view what) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("resize: {}", what));
   };
@@ -255,11 +244,21 @@ void check(const Image& image, std::int64_t width, std::int64_t height, const Re
   }
 }
 
-}  // namespace
+void check_weights(double of_output, int input, std::int64_t output, int outputs) {
+  // A picture of very many pixels in a row that shrinks to a few takes several weights for each of them, of four bytes
+  // and more. No picture that anybody looks at has a side of a million pixels.
+  constexpr double kMaxWeights = 1 << 24;
+  const double weights = static_cast<double>(outputs) * std::min(of_output, static_cast<double>(input));
+  if (weights <= kMaxWeights) return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("resize: from {} to {} pixels takes {:.0f} weights, more than {:.0f} are refused: shrink the "
+                          "picture before, or cut it",
+                          input, output, weights, kMaxWeights));
+}
 
 Image resize_region(const Image& image, std::int64_t width, std::int64_t height, const Resampling& resampling,
                     const Region& region) {
-  check(image, width, height, region);
+  check_resize(image, width, height, region);
   if (resampling.resizer == Resizer::kTorchvision &&
       (resampling.interpolation == Interpolation::kBox || resampling.interpolation == Interpolation::kHamming)) {
     throw Error(ErrorCode::kInvalidArgument,

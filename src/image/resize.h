@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "convnext/image.h"
 
@@ -29,5 +30,15 @@ struct Resampling {
 // 16,777,216 weights, as only one of millions of pixels does.
 Image resize_region(const Image& image, std::int64_t width, std::int64_t height, const Resampling& resampling,
                     const Region& region);
+
+// The same of pixel * (1 / 255) by torch's antialiased bilinear resize of floats, bit for bit as its builds for x86
+// compute it (ATen/native/cpu/UpSampleKernel.cpp): planes (3, region.height, region.width), which `out` holds.
+void resize_region_of_floats(const Image& image, std::int64_t width, std::int64_t height, const Region& region,
+                             std::span<float> out);
+
+// What both refuse: a picture without its pixels, and a region that is not inside. Throws Error (kInvalidArgument).
+void check_resize(const Image& image, std::int64_t width, std::int64_t height, const Region& region);
+// And an axis that takes too many weights: `of_output` for each of `outputs`. Throws Error (kUnsupported).
+void check_weights(double of_output, int input, std::int64_t output, int outputs);
 
 }  // namespace convnext

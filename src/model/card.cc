@@ -295,6 +295,7 @@ std::vector<NetworkField> fields_of(const Json& json) {
 }  // namespace
 
 bool has_filter(PixelPipeline pipeline, Interpolation interpolation) {
+  if (pipeline == PixelPipeline::kDinov3) return interpolation == Interpolation::kBilinear;
   return pipeline == PixelPipeline::kTimm ||
          (interpolation != Interpolation::kBox && interpolation != Interpolation::kHamming);
 }
@@ -310,9 +311,11 @@ void validate(const Preprocessing& preprocessing, const std::string& where) {
                             where, kMaxResolution, kMinCropFraction, kMaxCropFraction));
   }
   if (!has_filter(preprocessing.pipeline, preprocessing.interpolation)) {
-    throw Error(ErrorCode::kDamaged,
-                fmt::format("{}: the pipeline {} has bilinear, bicubic and lanczos, and not {}", where,
-                            name_of(preprocessing.pipeline), name_of(preprocessing.interpolation)));
+    throw Error(
+        ErrorCode::kDamaged,
+        fmt::format("{}: the pipeline {} has {}, and not {}", where, name_of(preprocessing.pipeline),
+                    preprocessing.pipeline == PixelPipeline::kDinov3 ? "bilinear" : "bilinear, bicubic and lanczos",
+                    name_of(preprocessing.interpolation)));
   }
 }
 

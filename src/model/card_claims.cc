@@ -575,6 +575,7 @@ void read_normalization(const Object& processor, CardClaims& claims) {
 // Without means the processor multiplies by the factor, as torchvision does, where with them it divides.
 void read_mere_scaling(const Object& processor, CardClaims& claims) {
   if (processor.flag("do_normalize").value_or(true) || !processor.flag("do_rescale").value_or(true)) return;
+  if (claims.pipeline == PixelPipeline::kDinov3) return;  // it multiplies anyhow
   const bool is_usual = processor.number("rescale_factor").value_or(1.0 / 255.0) == 1.0 / 255.0;
   const bool crops = claims.crop_mode != CropMode::kSquash || claims.crop_fraction != 1.0;
   if (is_usual && !crops) {
@@ -587,20 +588,34 @@ void read_mere_scaling(const Object& processor, CardClaims& claims) {
   }
 }
 
+// Its resize is of floats. Where that has another filter or another scale than the usual one, the transform that the
+// authors published is nearest.
+void set_pipeline_of_dinov3(const Object& processor, CardClaims& claims) {
+  const bool scales_as_usual = processor.flag("do_rescale").value_or(true) &&
+                               processor.number("rescale_factor").value_or(1.0 / 255.0) == 1.0 / 255.0;
+  if (scales_as_usual && claims.interpolation.value_or(Interpolation::kBilinear) == Interpolation::kBilinear) {
+    claims.pipeline = PixelPipeline::kDinov3;
+    claims.interpolation = Interpolation::kBilinear;
+    return;
+  }
+  claims.pipeline = PixelPipeline::kTorchvision;
+  claims.note = fmt::format(
+      "{}: DINOv3's processor resizes floats, which is exact here for bilinear and a factor of 1 / 255; 8-bit tensors "
+      "are "
+      "resized instead, as by its authors' transform",
+      processor.where("image_processor_type"));
+}
+
 CardClaims read_processor(const Object& processor, const std::string& file) {
   CardClaims claims{.origin = file};
   const std::string type =
       processor.text("image_processor_type").value_or(processor.text("feature_extractor_type").value_or(""));
   claims.pipeline = PixelPipeline::kTransformers;
-  // The transform that its authors published is nearest.
-  if (type.starts_with("DINOv3")) {
-    claims.pipeline = PixelPipeline::kTorchvision;
-    claims.note = "DINOv3's processor resizes floats, and here 8-bit tensors are resized, as by its authors' transform";
-  }
   read_normalization(processor, claims);
   if (const auto filter = processor.integer("resample")) {
     claims.interpolation = pillow_filter(*filter, processor.where("resample"));
   }
+  if (type.starts_with("DINOv3")) set_pipeline_of_dinov3(processor, claims);
   if (!processor.flag("do_resize").value_or(true)) {
     throw Error(
         ErrorCode::kUnsupported,

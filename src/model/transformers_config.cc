@@ -88,7 +88,15 @@ std::string transformers_preprocessor_json(const Card& card) {
                 fmt::format("transformers prepares no pictures by the crop mode {}", name_of(preprocessing.crop_mode)));
   }
   const bool squeezes = preprocessing.crop_mode == CropMode::kSquash;
-  if (squeezes ? side >= kSqueezedFrom && resized == side : side < kSqueezedFrom) {
+  const Json whole = squeezes ? Json({{"height", resized}, {"width", resized}}) : Json({{"shortest_edge", resized}});
+  if (preprocessing.pipeline == PixelPipeline::kDinov3) {
+    json["image_processor_type"] = "DINOv3ViTImageProcessor";
+    json["size"] = whole;
+    if (!squeezes || resized != side) {
+      json["do_center_crop"] = true;
+      json["crop_size"] = {{"height", side}, {"width", side}};
+    }
+  } else if (squeezes ? side >= kSqueezedFrom && resized == side : side < kSqueezedFrom) {
     json["image_processor_type"] = "ConvNextImageProcessor";
     json["crop_pct"] = preprocessing.crop_fraction;
     json["size"] = {{"shortest_edge", side}};
@@ -96,7 +104,7 @@ std::string transformers_preprocessor_json(const Card& card) {
     json["image_processor_type"] = "BitImageProcessor";
     json["do_center_crop"] = true;
     json["crop_size"] = {{"height", side}, {"width", side}};
-    json["size"] = squeezes ? Json({{"height", resized}, {"width", resized}}) : Json({{"shortest_edge", resized}});
+    json["size"] = whole;
   }
   return as_text(json);
 }

@@ -1,6 +1,7 @@
 #include "train/evaluation.h"
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "convnext/error.h"
@@ -25,9 +26,13 @@ EvaluationBatch prepare(const PictureSource& source, std::size_t first, std::siz
   const auto prepare_one = [&](int i, int) {
     const auto place = static_cast<std::size_t>(i);
     try {
-      Image image = source.get(first + place);
-      if (source.kept() == KeptPicture::kOriginal) image = resize_and_crop(image, preprocessing);
-      normalize(image, preprocessing, {out + place * values, values});
+      const Image image = source.get(first + place);
+      const std::span<float> prepared(out + place * values, values);
+      if (source.kept() == KeptPicture::kOriginal) {
+        preprocess(image, preprocessing, prepared);
+      } else {
+        normalize(image, preprocessing, prepared);
+      }
     } catch (const Error& error) {
       errors[place] = error.what();
     }

@@ -27,6 +27,8 @@ void set_preprocessing(Card& card, const TrainSettings& settings) {
   if (settings.resolution > 0) card.preprocessing.resolution = settings.resolution;
   card.preprocessing.crop_fraction = settings.crop_fraction.value_or(1.0);
   if (settings.crop_mode) card.preprocessing.crop_mode = *settings.crop_mode;
+  // Pictures are kept in 8 bits, and trained on as the network will see them.
+  if (card.preprocessing.pipeline == PixelPipeline::kDinov3) card.preprocessing.pipeline = PixelPipeline::kTorchvision;
 }
 
 // Positions are learned for the pictures that there will be, whatever size the name says.

@@ -40,7 +40,7 @@ import torchvision
 import transformers
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
-from transformers import ConvNextImageProcessor
+from transformers import ConvNextImageProcessor, DINOv3ViTImageProcessor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "pictures"
@@ -450,12 +450,33 @@ def transformers_processor(size, crop_fraction, crop_mode, interpolation, statis
     )
 
 
-def transformers_transform(*settings):
-    processor = transformers_processor(*settings)
-    return lambda image: processor(image, return_tensors="pt")["pixel_values"][0]
+def dinov3_processor(size, crop_fraction, crop_mode, interpolation, statistics):
+    """transformers' own, whose resize is of floats; a crop is no default of it."""
+    scale = int(size / crop_fraction)
+    crop = {"do_center_crop": True, "crop_size": {"height": size, "width": size}}
+    return DINOv3ViTImageProcessor(
+        size={"height": scale, "width": scale} if crop_mode == "squash" else {"shortest_edge": scale},
+        resample=getattr(Image.Resampling, interpolation.upper()),
+        image_mean=statistics["mean"],
+        image_std=statistics["std"],
+        **(crop if crop_mode == "center" or scale != size else {}),
+    )
 
 
-PIPELINES = {"timm": timm_transform, "torchvision": torchvision_transform, "transformers": transformers_transform}
+def processor_transform(make_processor):
+    def transform(*settings):
+        processor = make_processor(*settings)
+        return lambda image: processor(image, return_tensors="pt")["pixel_values"][0]
+
+    return transform
+
+
+PIPELINES = {
+    "timm": timm_transform,
+    "torchvision": torchvision_transform,
+    "transformers": processor_transform(transformers_processor),
+    "dinov3": processor_transform(dinov3_processor),
+}
 
 
 def write_transform_cases(folder):
@@ -494,6 +515,14 @@ def write_transform_cases(folder):
         "transformers_enlarged": ((20, 14), 32, 0.875, "center", "bilinear", clip, "transformers"),
         "transformers_lanczos": ((55, 64), 31, 0.875, "center", "lanczos", imagenet, "transformers"),
         "transformers_wide": ((250, 2), 16, 0.875, "center", "bicubic", imagenet, "transformers"),
+        "dinov3_squash": ((64, 48), 32, 1.0, "squash", "bilinear", imagenet, "dinov3"),
+        "dinov3_enlarged": ((20, 14), 32, 1.0, "squash", "bilinear", imagenet, "dinov3"),
+        "dinov3_same_width": ((24, 131), 24, 1.0, "squash", "bilinear", clip, "dinov3"),
+        "dinov3_much_smaller": ((250, 131), 16, 1.0, "squash", "bilinear", imagenet, "dinov3"),
+        "dinov3_tall": ((2, 250), 16, 1.0, "squash", "bilinear", inception, "dinov3"),
+        "dinov3_one_pixel": ((1, 1), 16, 1.0, "squash", "bilinear", imagenet, "dinov3"),
+        "dinov3_center": ((61, 47), 37, 0.95, "center", "bilinear", clip, "dinov3"),
+        "photo_dinov3": (photo, 224, 1.0, "squash", "bilinear", imagenet, "dinov3"),
         "photo_center": (photo, 224, 0.875, "center", "bicubic", imagenet),
         "photo_squash": (photo, 384, 1.0, "squash", "bicubic", imagenet),
         "photo_border": (photo, 224, 0.95, "border", "bicubic", imagenet),
