@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   settings.resolution = choice.ConsumeIntegralInRange(0, 80);
   settings.interpolation = static_cast<Interpolation>(choice.ConsumeIntegralInRange(0, 4));
   settings.crop_mode = static_cast<CropMode>(choice.ConsumeIntegralInRange(0, 2));
-  settings.pipeline = static_cast<PixelPipeline>(choice.ConsumeIntegralInRange(0, 2));
+  settings.pipeline = static_cast<PixelPipeline>(choice.ConsumeIntegralInRange(0, 3));
   settings.crop_fraction =
       choice.ConsumeBool() ? choice.ConsumeFloatingPointInRange(0.0, 2.5) : choice.ConsumeFloatingPoint<double>();
   image.pixels.resize(static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
