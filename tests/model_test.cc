@@ -354,7 +354,7 @@ TEST_F(CheckpointTest, MetadataSayThatTheFormatIsPyTorchs) {
 
 TEST_F(CheckpointTest, ACardThatContradictsTheArchitectureIsAnError) {
   const fs::path file = write_tiny_model(folder_ / "model.safetensors");
-  expect_error(ErrorCode::kMismatch, {"test_convnext2", "convnext_tiny", "--architecture"},
+  expect_error(ErrorCode::kMismatch, {"test_convnext2", "leave the name convnext_tiny out"},
                [&] { read_checkpoint(file, "convnext_tiny"); });
 }
 
