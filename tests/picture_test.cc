@@ -6,6 +6,7 @@
 
 #include <array>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "io/file.h"
 #include "io/jpeg_segments.h"
 #include "io/orientation.h"
+#include "io/picture_file.h"
 #include "tests/expect_error.h"
 #include "tests/temporary_folder.h"
 
@@ -192,6 +194,17 @@ TEST(Png, DamagedPixelsAndAWrongChecksumBeforeThemAreRefused) {
   std::string header = sample("rgb.png");
   header[8 + 8 + 13] ^= 1;
   expect_refused(ErrorCode::kDamaged, header, "CRC");
+}
+
+// Else the size that stands in its place would be another chunk's.
+TEST(Png, AnotherChunkBeforeTheHeaderIsRefused) {
+  const std::string whole = sample("rgb.png");
+  for (const std::string kind : {"tEXt", "eXIf", "abCd"}) {
+    const std::string changed = whole.substr(0, 8) + png_chunk(kind, std::string(20, '\1')) + whole.substr(8);
+    expect_refused(ErrorCode::kDamaged, changed, "IHDR");
+    expect_error(ErrorCode::kDamaged, {"picture", "IHDR"},
+                 [&] { read_picture_header(std::as_bytes(std::span(changed)), "picture", {}); });
+  }
 }
 
 TEST(Png, APaletteThatIsNotThereIsRefused) {

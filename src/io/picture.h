@@ -23,6 +23,9 @@ Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const
 Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options);
 Image decode_webp(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options);
 
+// Throws Error (kDamaged) for a PNG file whose size is not where it should be, at its start.
+void check_png_start(std::span<const std::byte> bytes, std::string_view name);
+
 // The picture as a PNG file, 8-bit RGB, the same bytes for the same picture. Throws Error (kInvalidArgument) for a
 // picture without pixels, or with another number of them than its sides say.
 std::string encode_png(const Image& image);

@@ -10,6 +10,7 @@
 #include "io/bytes.h"
 #include "io/file.h"
 #include "io/jpeg_segments.h"
+#include "io/picture.h"
 
 namespace convnext {
 namespace {
@@ -44,6 +45,7 @@ PictureHeader read_jpeg_header(std::span<const std::byte> bytes, std::string_vie
 PictureHeader read_png_header(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   constexpr std::size_t kWidthAt = 16;
   if (bytes.size() < kWidthAt + 8) throw_without_header(name, "PNG");
+  check_png_start(bytes, name);
   return checked(PictureFormat::kPng, side_at(bytes, kWidthAt, 4), side_at(bytes, kWidthAt + 4, 4), name, options);
 }
 

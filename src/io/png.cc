@@ -108,11 +108,21 @@ struct PngDecoder {
 
 }  // namespace
 
+void check_png_start(std::span<const std::byte> bytes, std::string_view name) {
+  constexpr std::size_t kKindAt = 12;  // behind the signature and the length of the chunk
+  constexpr std::string_view kHeader = "IHDR";
+  if (bytes.size() < kKindAt + kHeader.size()) return;
+  if (std::memcmp(bytes.data() + kKindAt, kHeader.data(), kHeader.size()) == 0) return;
+  throw Error(ErrorCode::kDamaged,
+              fmt::format("'{}' is a damaged PNG: its first chunk is not its header (IHDR)", name));
+}
+
 Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   PngDecoder decoder(bytes);
   const auto throw_damaged = [&](std::string_view what) {
     throw Error(ErrorCode::kDamaged, fmt::format("'{}' is not a whole PNG file: {}", name, what));
   };
+  check_png_start(bytes, name);
   if (!decoder.read_header()) throw_damaged(decoder.message);
   check_picture_size(png_get_image_width(decoder.png, decoder.info), png_get_image_height(decoder.png, decoder.info),
                      name, options);
