@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "image/resample.h"
 #include "image/resize.h"
 
 namespace convnext {
@@ -13,16 +14,9 @@ namespace {
 
 constexpr std::size_t kChannels = 3;
 
-// One output: `count` inputs from `first` on, with weights from `weights` on.
-struct FloatWindow {
-  std::size_t first;
-  std::size_t count;
-  std::size_t weights;
-};
-
 // One axis of a resize: windows of the outputs [begin, begin + outputs).
 struct FloatAxis {
-  std::vector<FloatWindow> windows;
+  std::vector<Window> windows;
   std::vector<float> weights;
 
   std::size_t first_input() const { return windows.front().first; }
@@ -43,10 +37,11 @@ FloatAxis make_axis(int input, std::int64_t output, std::int64_t begin, int outp
   axis.windows.reserve(static_cast<std::size_t>(outputs));
   for (std::int64_t i = begin; i < begin + outputs; ++i) {
     const auto center = static_cast<float>(scale * (static_cast<double>(i) + 0.5));
-    // Cut towards zero, here and at the end.  NOLINTNEXTLINE(bugprone-incorrect-roundings)
+    // Cut towards zero, here and at the end, as torch does: no rounding is meant.
+    // NOLINTBEGIN(bugprone-incorrect-roundings)
     const auto first = std::max<std::int64_t>(static_cast<std::int64_t>(center - support + 0.5), 0);
-    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
     const auto end = std::min<std::int64_t>(static_cast<std::int64_t>(center + support + 0.5), input);
+    // NOLINTEND(bugprone-incorrect-roundings)
     const std::size_t weights = axis.weights.size();
     float sum = 0.0f;
     for (std::int64_t x = first; x < end; ++x) {
@@ -78,7 +73,7 @@ std::vector<float> resize_columns(const Image& image, const FloatAxis& axis, std
     for (std::size_t i = axis.first_input() * kChannels; i < axis.end_input() * kChannels; ++i) {
       row[i] = scaled[pixels[i]];
     }
-    for (const FloatWindow& window : axis.windows) {
+    for (const Window& window : axis.windows) {
       const float* const weights = axis.weights.data() + window.weights;
       for (std::size_t c = 0; c < kChannels; ++c) {
         const float* const in = row.data() + window.first * kChannels + c;
@@ -119,7 +114,7 @@ void resize_region_of_floats(const Image& image, std::int64_t width, std::int64_
   const std::size_t plane = columns * static_cast<std::size_t>(region.height);
   std::vector<float> row(columns * kChannels);
   for (std::size_t y = 0; y < down.windows.size(); ++y) {
-    const FloatWindow& window = down.windows[y];
+    const Window& window = down.windows[y];
     resize_rows(narrowed.data() + (window.first - first_row) * row.size(), row.size(),
                 down.weights.data() + window.weights, window.count, row);
     for (std::size_t x = 0; x < columns; ++x) {

@@ -572,13 +572,18 @@ void read_normalization(const Object& processor, CardClaims& claims) {
   for (float& value : *claims.std) value = over_255(value * multiplier);
 }
 
+// By 1 / 255.
+bool scales_as_usual(const Object& processor) {
+  return processor.flag("do_rescale").value_or(true) &&
+         processor.number("rescale_factor").value_or(1.0 / 255.0) == 1.0 / 255.0;
+}
+
 // Without means the processor multiplies by the factor, as torchvision does, where with them it divides.
 void read_mere_scaling(const Object& processor, CardClaims& claims) {
   if (processor.flag("do_normalize").value_or(true) || !processor.flag("do_rescale").value_or(true)) return;
   if (claims.pipeline == PixelPipeline::kDinov3) return;  // it multiplies anyhow
-  const bool is_usual = processor.number("rescale_factor").value_or(1.0 / 255.0) == 1.0 / 255.0;
   const bool crops = claims.crop_mode != CropMode::kSquash || claims.crop_fraction != 1.0;
-  if (is_usual && !crops) {
+  if (scales_as_usual(processor) && !crops) {
     claims.pipeline = PixelPipeline::kTorchvision;  // whose crop alone is another
   } else if (claims.pipeline == PixelPipeline::kTransformers) {
     claims.note = fmt::format(
@@ -591,9 +596,8 @@ void read_mere_scaling(const Object& processor, CardClaims& claims) {
 // Its resize is of floats. Where that has another filter or another scale than the usual one, the transform that the
 // authors published is nearest.
 void set_pipeline_of_dinov3(const Object& processor, CardClaims& claims) {
-  const bool scales_as_usual = processor.flag("do_rescale").value_or(true) &&
-                               processor.number("rescale_factor").value_or(1.0 / 255.0) == 1.0 / 255.0;
-  if (scales_as_usual && claims.interpolation.value_or(Interpolation::kBilinear) == Interpolation::kBilinear) {
+  if (scales_as_usual(processor) &&
+      claims.interpolation.value_or(Interpolation::kBilinear) == Interpolation::kBilinear) {
     claims.pipeline = PixelPipeline::kDinov3;
     claims.interpolation = Interpolation::kBilinear;
     return;
@@ -601,8 +605,7 @@ void set_pipeline_of_dinov3(const Object& processor, CardClaims& claims) {
   claims.pipeline = PixelPipeline::kTorchvision;
   claims.note = fmt::format(
       "{}: DINOv3's processor resizes floats, which is exact here for bilinear and a factor of 1 / 255; 8-bit tensors "
-      "are "
-      "resized instead, as by its authors' transform",
+      "are resized instead, as by its authors' transform",
       processor.where("image_processor_type"));
 }
 
