@@ -100,6 +100,24 @@ TEST_P(ThreadPoolOf, CallingItFromItsOwnTaskIsALogicError) {
   EXPECT_EQ(runs, 6);
 }
 
+// The other pool's worker is not the thread that holds this pool, which would wait for it for ever.
+TEST_P(ThreadPoolOf, CallingItFromAnotherPoolsWorkerIsALogicErrorToo) {
+  ThreadPool pool(GetParam());
+  ThreadPool other(2);
+  pool.run(1, [&](int, int) {
+    std::atomic<int> begun = 0;
+    other.run(2, [&](int, int) {
+      ++begun;
+      while (begun < 2) std::this_thread::yield();  // a task on either thread
+      EXPECT_THROW(pool.run(1, [](int, int) {}), std::logic_error);
+    });
+  });
+  std::atomic<int> runs = 0;
+  other.run(2, [&](int, int) { ++runs; });
+  pool.run(1, [&](int, int) { other.run(2, [&](int, int) { ++runs; }); });  // nobody was left inside
+  EXPECT_EQ(runs, 4);
+}
+
 TEST(ThreadPool, UsesItsThreads) {
   ThreadPool pool(3);
   std::atomic<int> inside = 0;

@@ -57,7 +57,8 @@ int openmp_threads() {
   return std::max(threads, 0);
 }
 
-// The pools whose tasks this thread is inside of, innermost first.
+// The pools whose tasks this thread is inside of, innermost first; a worker is also inside of those of its caller, who
+// waits for it.
 struct Inside {
   const void* pool;
   const Inside* outer;
@@ -89,6 +90,7 @@ struct ThreadPool::State {
   // The job. Written before `remaining` is raised.
   const std::function<void(int, int)>* task = nullptr;
   int tasks = 0;
+  const Inside* caller = nullptr;  // what the caller of run() is inside of
 
   alignas(64) std::atomic<int> remaining{0};
   alignas(64) std::atomic<int> done{0};
@@ -117,14 +119,17 @@ struct ThreadPool::State {
     int left = remaining.load(std::memory_order_relaxed);
     int taken = 0;
     int all = 0;
-    const Inside frame{this, inside};
-    inside = &frame;
+    Inside frame{this, nullptr};
+    const Inside* const before = inside;
     while (left > 0) {
       if (!remaining.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed)) {
         continue;
       }
-      all = tasks;
-      ++taken;
+      if (taken++ == 0) {  // what follows is of the same run, which cannot end before this is counted
+        all = tasks;
+        frame.outer = caller;
+        inside = &frame;
+      }
       if (!failed.load(std::memory_order_relaxed)) {
         try {
           (*task)(all - left, thread);
@@ -136,7 +141,7 @@ struct ThreadPool::State {
       if (left == 1) break;  // the last one is taken: nothing to look for
       left = remaining.load(std::memory_order_relaxed);
     }
-    inside = frame.outer;
+    inside = before;
     // From the moment they are counted the job may be another one, so nothing of it is read below.
     if (taken > 0 && done.fetch_add(taken, std::memory_order_acq_rel) + taken == all && thread != 0) {
       const std::lock_guard lock(mutex);
@@ -193,6 +198,7 @@ void ThreadPool::run(int tasks, const std::function<void(int, int)>& task) {
   const std::lock_guard turn(state.turn);
   state.task = &task;
   state.tasks = tasks;
+  state.caller = inside;
   state.done.store(0, std::memory_order_relaxed);
   state.failed.store(false, std::memory_order_relaxed);
   {
