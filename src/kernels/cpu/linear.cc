@@ -49,6 +49,7 @@ HWY_NOINLINE void multiply_tile(int inputs, const float* in, std::ptrdiff_t in_s
   for (int first = 0; first < inputs; first += kInputsAPiece) {
     upcoming.fetch_piece();
     const int last = first + kInputsAPiece < inputs ? first + kInputsAPiece : inputs;
+    CONVNEXT_UNROLL_BY_4
     for (int k = first; k < last; ++k) {
       V weights[kVectors];
       CONVNEXT_UNROLL
@@ -178,6 +179,7 @@ HWY_NOINLINE void multiply_quads(int quads, const std::uint8_t* in, std::ptrdiff
   for (int begin = 0; begin < quads; begin += kInputsAPiece) {
     upcoming.fetch_piece();
     const int end = begin + kInputsAPiece < quads ? begin + kInputsAPiece : quads;
+    CONVNEXT_UNROLL_BY_4
     for (int k = begin; k < end; ++k) {
       VI32 weights[kVectors];
       CONVNEXT_UNROLL

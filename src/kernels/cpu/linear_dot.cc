@@ -55,6 +55,7 @@ HWY_NOINLINE CONVNEXT_VNNI void multiply_quads(int quads, const std::uint8_t* in
   for (int begin = 0; begin < quads; begin += kGroupsAPiece) {
     upcoming.fetch_piece();
     const int end = begin + kGroupsAPiece < quads ? begin + kGroupsAPiece : quads;
+    CONVNEXT_UNROLL_BY_4
     for (int k = begin; k < end; ++k) {
       __m512i weights[kVectors];
       CONVNEXT_UNROLL
@@ -91,6 +92,7 @@ HWY_NOINLINE CONVNEXT_BF16 void multiply_pairs(int pairs, const std::uint16_t* i
   for (int first = 0; first < pairs; first += kGroupsAPiece) {
     upcoming.fetch_piece();
     const int end = first + kGroupsAPiece < pairs ? first + kGroupsAPiece : pairs;
+    CONVNEXT_UNROLL_BY_4
     for (int k = first; k < end; ++k) {
       __m512i weights[kVectors];
       CONVNEXT_UNROLL

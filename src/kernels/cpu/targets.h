@@ -6,8 +6,10 @@
 
 #if defined(__clang__)
 #define CONVNEXT_UNROLL _Pragma("clang loop unroll(full)")
+#define CONVNEXT_UNROLL_BY_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define CONVNEXT_UNROLL _Pragma("GCC unroll 32")
+#define CONVNEXT_UNROLL_BY_4 _Pragma("GCC unroll 4")
 #endif
 
 #include <hwy/targets.h>  // after core/simd_targets.h
