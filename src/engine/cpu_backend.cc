@@ -24,6 +24,7 @@
 
 #include "convnext/error.h"
 #include "core/cpu_features.h"
+#include "core/task_shares.h"
 #include "engine/backend.h"
 #include "engine/cpu_network.h"
 #include "engine/network.h"
@@ -205,15 +206,20 @@ struct Crew {
   // Calls task(i, worker) for each i in [0, tasks).
   template <class Task>
   void run(int tasks, const Task& task) const {
-    const auto on_thread = [this, &task](int i, int thread) {
+    const auto worker = [this](int thread) {
       float* memory = scratch + thread * plan.thread();
-      task(i, Worker{thread, memory, memory + plan.tile});
+      return Worker{thread, memory, memory + plan.tile};
     };
     if (pool == nullptr || tasks == 1) {
-      for (int i = 0; i < tasks; ++i) on_thread(i, 0);
-    } else {
-      pool->run(tasks, std::cref(on_thread));  // by reference: a std::function would allocate for a copy
+      for (int i = 0; i < tasks; ++i) task(i, worker(0));
+      return;
     }
+    TaskShares shares(tasks, threads());
+    const auto take_part = [&](int, int thread) {
+      shares.take(thread, [&, own = worker(thread)](int i) { task(i, own); });
+    };
+    // By reference: a std::function would allocate for a copy.
+    pool->run(std::min(tasks, threads()), std::cref(take_part));
   }
 
   // Calls task(first, count, worker) for even pieces of [0, total), none above `most`, the same number for each thread.
