@@ -1,4 +1,4 @@
-convnext_test(apps_test apps_test.cc)
+convnext_test(apps_test apps_test.cc apps_on_files_test.cc apps_refusals_test.cc)
 target_compile_definitions(apps_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>"
                                              CONVNEXT_VERSION="${PROJECT_VERSION}")
 add_dependencies(apps_test convnext_program)
