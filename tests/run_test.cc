@@ -17,6 +17,7 @@
 #include "tests/expect_error.h"
 #include "tests/run_cut.h"
 #include "tests/temporary_folder.h"
+#include "tiny_model.h"
 #include "train/initialization.h"
 #include "train/trainer.h"
 
@@ -120,6 +121,20 @@ TEST_F(Run, LeavesAModelThatTheRuntimeReadsAndVerifies) {
   EXPECT_EQ(training["epochs_done"], 3);
   EXPECT_EQ(training["train_pictures"], 32);
   EXPECT_EQ(training["result"]["top1"], reports_.back().average->top1);
+}
+
+// Pictures are kept in 8 bits: what trains on them prepares them so from then on.
+TEST_F(Run, FromAModelWhosePicturesAreResizedAsFloatsKeepsBytes) {
+  Card card = tiny_card();
+  card.preprocessing.pipeline = PixelPipeline::kDinov3;
+  card.preprocessing.interpolation = Interpolation::kBilinear;
+  settings_.init = write_tiny_model(folder_ / "dinov3.safetensors", card);
+  settings_.model.clear();
+  settings_.overrides = {};
+  EXPECT_EQ(start_of(settings_, {"cross", "square"}).card.preprocessing.pipeline, PixelPipeline::kTorchvision);
+  card.preprocessing.pipeline = PixelPipeline::kTransformers;
+  settings_.init = write_tiny_model(folder_ / "transformers.safetensors", card);
+  EXPECT_EQ(start_of(settings_, {"cross", "square"}).card.preprocessing.pipeline, PixelPipeline::kTransformers);
 }
 
 // Its last maps are smaller than the window of its name, and its first is not divided by it.
