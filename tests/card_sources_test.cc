@@ -18,6 +18,7 @@
 #include "model/published.h"
 #include "model/registry.h"
 #include "temporary_folder.h"
+#include "tests/layout_networks.h"
 
 namespace convnext {
 namespace {
@@ -30,11 +31,9 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-ConvNextConfig registered(std::string_view name) { return std::get<ConvNextConfig>(architecture(name).network); }
-
 // What the tensors of a file of this network tell: no eps, no activation.
 ConvNextConfig seen(std::string_view name, int classes) {
-  ConvNextConfig network = registered(name);
+  ConvNextConfig network = registered_convnext(name);
   network.classes = classes;
   network.norm_eps = 1e-6;
   network.activation = Activation::kGelu;
@@ -944,7 +943,7 @@ TEST_F(CardSources, TransformersFilesComeBackAsTheCard) {
   for (const char* name : {"convnext_tiny", "convnextv2_tiny", "dinov3_convnext_tiny"}) {
     for (const Way& way : ways) {
       SCOPED_TRACE(std::string(name) + " " + std::to_string(way.resolution));
-      const bool classifies = registered(name).classes > 0;
+      const bool classifies = registered_convnext(name).classes > 0;
       Card card = card_of(name, classifies ? 2 : 0);
       if (classifies) card.labels = {"cat", "dog"};
       card.preprocessing = {.resolution = way.resolution,

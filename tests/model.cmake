@@ -3,7 +3,7 @@ convnext_test(api_test api_test.cc)
 convnext_test(transformer_test transformer_test.cc golden.cc)
 convnext_test(layouts_test layouts_test.cc layout_goldens_test.cc exported_weights_test.cc inspection_test.cc
               layout_networks.cc golden.cc)
-convnext_test(card_sources_test card_sources_test.cc golden.cc)
+convnext_test(card_sources_test card_sources_test.cc layout_networks.cc golden.cc)
 convnext_test(published_test published_test.cc golden.cc)
 target_compile_definitions(published_test PRIVATE CONVNEXT_PROGRAM="$<TARGET_FILE:convnext_program>")
 add_dependencies(published_test convnext_program)
