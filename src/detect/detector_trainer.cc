@@ -58,6 +58,13 @@ class DetectorTrainer {
   RunEnd run(const std::string& settings_text);
   TrainPlan plan();
 
+  // The parts of a run (train/training_run.h).
+  void draw_samples(OpenRun& run);
+  bool train_epoch(OpenRun& run, DetectionEpochReport& report);
+  void evaluate_epoch(DetectionEpochReport& report);
+  void keep_results(OpenRun& run, const DetectionEpochReport& report);
+  void draw_curves(const RunFolder& folder);
+
  private:
   void say(const std::string& line) const {
     if (callbacks_.message) callbacks_.message(line);
@@ -66,16 +73,10 @@ class DetectorTrainer {
   CocoPictures open_pictures(const std::filesystem::path& annotations, const std::filesystem::path& folder,
                              const CocoPicturesOptions& options) const;
   void open_data();
-  void draw_samples(OpenRun& run);
   DetectionLoader loader_from(const RunPosition& position) const;
-  // False when it was stopped before the end of the epoch.
-  bool train_epoch(OpenRun& run, DetectionEpochReport& report);
-  void evaluate_epoch(DetectionEpochReport& report);
   DetectorResult evaluated(Detector& detector);
-  void keep_results(OpenRun& run, const DetectionEpochReport& report);
   void write_model(const std::filesystem::path& path, const DetectionEpochReport& report,
                    const std::optional<DetectorResult>& result);
-  void draw_curves(const RunFolder& folder);
 
   const DetectionSettings& settings_;
   const DetectionCallbacks& callbacks_;
@@ -121,26 +122,12 @@ void DetectorTrainer::open_data() {
 }
 
 RunEnd DetectorTrainer::run(const std::string& settings_text) {
-  DetectionEpochReport report;
-  const TrainingTask task{.settings = settings_to_json(settings_),
-                          .card = detector_card_to_json(card_),
-                          .parts = learner_->parts(),
-                          .message = callbacks_.message,
-                          .draw_samples = [&](OpenRun& run) { draw_samples(run); },
-                          .train_epoch =
-                              [&](OpenRun& run) {
-                                report = {};
-                                if (!train_epoch(run, report)) return false;
-                                evaluate_epoch(report);
-                                return true;
-                              },
-                          .keep_results =
-                              [&](OpenRun& run) {
-                                keep_results(run, report);
-                                if (callbacks_.epoch) callbacks_.epoch(report);
-                              },
-                          .draw_curves = [&](const RunFolder& folder) { draw_curves(folder); }};
-  return run_training(settings_, settings_text, pool_.threads(), task);
+  return run_training(settings_, settings_text, pool_.threads(),
+                      {.settings = settings_to_json(settings_),
+                       .card = detector_card_to_json(card_),
+                       .parts = learner_->parts(),
+                       .message = callbacks_.message},
+                      *this, callbacks_.epoch);
 }
 
 // The first pictures with their objects as the network will see them.

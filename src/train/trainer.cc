@@ -60,6 +60,13 @@ class Trainer {
   RunEnd run(const std::string& settings_text);
   TrainPlan plan();
 
+  // The parts of a run (train/training_run.h).
+  void draw_samples(OpenRun& run);
+  bool train_epoch(OpenRun& run, EpochReport& report);
+  void evaluate_epoch(EpochReport& report);
+  void keep_results(OpenRun& run, const EpochReport& report);
+  void draw_curves(const RunFolder& folder);
+
  private:
   void say(const std::string& line) const {
     if (callbacks_.message) callbacks_.message(line);
@@ -69,15 +76,9 @@ class Trainer {
   std::unique_ptr<PictureSource> open_source(Dataset dataset, const std::string& name, KeptPicture kept);
   EpochLoader loader_from(const RunPosition& position) const;
   void compare_with_reference();
-  void draw_samples(OpenRun& run);
-  // False when it was stopped before the end of the epoch.
-  bool train_epoch(OpenRun& run, EpochReport& report);
-  void evaluate_epoch(EpochReport& report);
   EvaluationResult evaluate_network(Network& network);
-  void keep_results(OpenRun& run, const EpochReport& report);
   void write_model(const std::filesystem::path& path, const EpochReport& report,
                    const std::optional<EvaluationResult>& result);
-  void draw_curves(const RunFolder& folder);
 
   const TrainSettings& settings_;
   const TrainCallbacks& callbacks_;
@@ -151,26 +152,12 @@ std::unique_ptr<PictureSource> Trainer::open_source(Dataset dataset, const std::
 
 RunEnd Trainer::run(const std::string& settings_text) {
   if (!settings_.reference_log.empty()) compare_with_reference();
-  EpochReport report;
-  const TrainingTask task{.settings = settings_to_json(settings_),
-                          .card = card_to_json(card_),
-                          .parts = learner_->parts(),
-                          .message = callbacks_.message,
-                          .draw_samples = [&](OpenRun& run) { draw_samples(run); },
-                          .train_epoch =
-                              [&](OpenRun& run) {
-                                report = {};
-                                if (!train_epoch(run, report)) return false;
-                                evaluate_epoch(report);
-                                return true;
-                              },
-                          .keep_results =
-                              [&](OpenRun& run) {
-                                keep_results(run, report);
-                                if (callbacks_.epoch) callbacks_.epoch(report);
-                              },
-                          .draw_curves = [&](const RunFolder& folder) { draw_curves(folder); }};
-  return run_training(settings_, settings_text, pool_.threads(), task);
+  return run_training(settings_, settings_text, pool_.threads(),
+                      {.settings = settings_to_json(settings_),
+                       .card = card_to_json(card_),
+                       .parts = learner_->parts(),
+                       .message = callbacks_.message},
+                      *this, callbacks_.epoch);
 }
 
 EpochLoader Trainer::loader_from(const RunPosition& position) const {
