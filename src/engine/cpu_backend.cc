@@ -150,10 +150,14 @@ struct Plan {
   std::ptrdiff_t picture() const { return 2 * map + hidden + factors + 2 * vector; }
 };
 
-// Whether a block is run with its hidden map in memory and channels shared out between the threads: when there are few
-// pixels, and panels for all.
+// Whether the outputs of a linear are shared out between the threads: when there are few pixels, and panels for all.
+bool shares_channels(const PackedLinear& op, std::int64_t pixels, int threads) {
+  return threads > 1 && pixels < threads * kFewPixels && op.panels() >= threads;
+}
+
+// A block's hidden map is in memory then.
 bool shares_channels(const PackedBlock& block, std::int64_t pixels, int threads) {
-  return threads > 1 && pixels < threads * kFewPixels && block.project.panels() >= threads;
+  return shares_channels(block.project, pixels, threads);
 }
 
 Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threads) {
@@ -352,9 +356,9 @@ void Pass::convolve(const PackedConvolution& op, const View& view, const PackedN
                     Epilogue epilogue, const Maps& out) {
   const std::ptrdiff_t window = op.matrix.inputs;
   const std::int64_t taps = std::int64_t{op.shape.kernel} * op.shape.kernel;
-  crew_.split(out.pixels(), tile_pixels(window), [&](std::int64_t first, std::int64_t count, const Worker& worker) {
-    ProfileTimer time = timer(worker);
-    float* windows = worker.tile;
+  // Gathers and normalises the windows of pixels [first, first + count): the call that multiplies them.
+  const auto prepare = [&](std::int64_t first, std::int64_t count, const Worker& worker, ProfileTimer& time) {
+    float* const windows = worker.tile;
     for_each_picture(out.size.pixels(), first, count,
                      [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
                        gather_windows(op.shape, op.windows, view(picture), start, length, windows + done * window);
@@ -364,11 +368,30 @@ void Pass::convolve(const PackedConvolution& op, const View& view, const PackedN
       kernels_.norm(*before, count * taps, windows, op.windows.tap_stride, windows, op.windows.tap_stride);
       time.lap(Operation::kNorm);
     }
-    float* result = out.pixel(first);
-    multiply(op.matrix, whole_linear(op.matrix, count, windows, window, result, out.stride, epilogue), worker);
+    return whole_linear(op.matrix, count, windows, window, out.pixel(first), out.stride, epilogue);
+  };
+  const std::int64_t most = tile_pixels(window);
+  if (after == nullptr && shares_channels(op.matrix, out.pixels(), crew_.threads())) {
+    split_panels(op.matrix, [&](int first_panel, int last_panel, const Worker& worker) {
+      ProfileTimer time = timer(worker);
+      for (std::int64_t first = 0; first < out.pixels(); first += most) {
+        LinearCall call = prepare(first, std::min(most, out.pixels() - first), worker, time);
+        call.out += std::ptrdiff_t{first_panel} * op.matrix.panel_columns;
+        call.first_panel = first_panel;
+        call.last_panel = last_panel;
+        multiply(op.matrix, call, worker);
+        time.lap(Operation::kConvolution);
+      }
+    });
+    return;
+  }
+  crew_.split(out.pixels(), most, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
+    ProfileTimer time = timer(worker);
+    const LinearCall call = prepare(first, count, worker, time);
+    multiply(op.matrix, call, worker);
     time.lap(Operation::kConvolution);
     if (after != nullptr) {
-      kernels_.norm(*after, count, result, out.stride, result, out.stride);
+      kernels_.norm(*after, count, call.out, out.stride, call.out, out.stride);
       time.lap(Operation::kNorm);
     }
   });
