@@ -12,6 +12,7 @@
 #include "convnext/tensor.h"
 #include "convnext/thread_pool.h"
 #include "core/arena.h"
+#include "core/thread_speeds.h"
 #include "model/config.h"
 #include "model/weights.h"
 
@@ -24,6 +25,7 @@ struct Workspace {
   Arena arena;
   ThreadPool* pool = nullptr;  // null: the calling thread only
   Profile* profile = nullptr;  // where times go (engine/profile.h); null: nowhere
+  ThreadSpeeds speeds{};       // of the pool's threads, learned from run to run; outputs do not depend on them
 };
 
 // Shapes for a batch of n pictures of height x width; all tensors are float32, contiguous.

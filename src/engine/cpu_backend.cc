@@ -16,8 +16,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -202,6 +205,7 @@ struct Worker {
 // The threads of a run.
 struct Crew {
   ThreadPool* pool = nullptr;
+  ThreadSpeeds* speeds = nullptr;  // null where work is divided evenly
   float* scratch = nullptr;
   Plan plan;
 
@@ -226,16 +230,49 @@ struct Crew {
     pool->run(std::min(tasks, threads()), std::cref(take_part));
   }
 
-  // Calls task(first, count, worker) for even pieces of [0, total), none above `most`, the same number for each thread.
+  // Calls task(first, count, worker) for pieces of [0, total), none above `most`, the same number for each thread: even
+  // ones, or where there are few, and a thread that has done its own could not take another's, by the threads' speeds.
   template <class Task>
   void split(std::int64_t total, std::int64_t most, const Task& task) const {
     if (total == 0) return;
-    const std::int64_t even = round_up((total + most - 1) / most, threads());
-    const std::int64_t pieces = std::min(total, even);
-    run(static_cast<int>(pieces), [&](int piece, const Worker& worker) {
-      const std::int64_t first = total * piece / pieces;
-      task(first, total * (piece + 1) / pieces - first, worker);
+    const std::int64_t pieces = (total + most - 1) / most;
+    if (speeds != nullptr && pieces <= kFewPieces * threads() && total >= kLeastItems * threads()) {
+      split_by_speed(total, most, task);
+      return;
+    }
+    const std::int64_t even = std::min(total, round_up(pieces, threads()));
+    run(static_cast<int>(even), [&](int piece, const Worker& worker) {
+      const std::int64_t first = total * piece / even;
+      task(first, total * (piece + 1) / even - first, worker);
     });
+  }
+
+ private:
+  static constexpr int kFewPieces = 4;   // a thread
+  static constexpr int kLeastItems = 8;  // a thread
+
+  template <class Task>
+  void split_by_speed(std::int64_t total, std::int64_t most, const Task& task) const {
+    using Clock = std::chrono::steady_clock;
+    const int count = threads();
+    std::int64_t longest = 0;
+    for (int t = 0; t < count; ++t) {
+      longest = std::max(longest, speeds->begin_of(t + 1, total) - speeds->begin_of(t, total));
+    }
+    const int pieces = static_cast<int>((longest + most - 1) / most);  // of each thread
+    std::array<ThreadSpeeds::Lap, ThreadSpeeds::kMostThreads> laps;
+    run(pieces * count, [&](int piece, const Worker& worker) {
+      const std::int64_t begin = speeds->begin_of(piece / pieces, total);
+      const std::int64_t length = speeds->begin_of(piece / pieces + 1, total) - begin;
+      const std::int64_t first = begin + length * (piece % pieces) / pieces;
+      const std::int64_t end = begin + length * (piece % pieces + 1) / pieces;
+      const Clock::time_point start = Clock::now();
+      task(first, end - first, worker);
+      ThreadSpeeds::Lap& lap = laps[static_cast<std::size_t>(worker.thread)];
+      lap.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+      lap.items += end - first;
+    });
+    speeds->learn(std::span(laps).first(static_cast<std::size_t>(count)));
   }
 };
 
@@ -718,7 +755,12 @@ void CpuExecutable::run(const ConstTensorView& input, const OutputViews& outputs
   const std::int64_t total = check_views(config, geometry, input, outputs);
   if (total == 0) return;
 
-  Crew crew{workspace.pool, nullptr, {}};
+  Crew crew;
+  crew.pool = workspace.pool;
+  if (crew.threads() > 1 && crew.threads() <= ThreadSpeeds::kMostThreads) {
+    workspace.speeds.set_threads(crew.threads());
+    crew.speeds = &workspace.speeds;
+  }
   crew.plan = make_plan(network_, geometry, crew.threads());
   const std::int64_t group = std::clamp<std::int64_t>(kGroupFloats / crew.plan.picture(), 1, total);
   workspace.arena.reset();
