@@ -26,8 +26,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-// Files of every layout: timm's, torchvision's and transformers' own, and the others' names on such weights.
-
 // There and back.
 
 struct Journey {

@@ -9,7 +9,6 @@
 
 #include "io/safetensors.h"
 #include "model/formula.h"
-#include "model/inspection.h"
 #include "model/tensors.h"
 #include "temporary_folder.h"
 #include "tests/layout_networks.h"
@@ -21,10 +20,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-// Files of every layout: timm's, torchvision's and transformers' own, and the others' names on such weights.
-
-// Inspection.
 
 class Inspecting : public testing::Test {
  protected:

@@ -26,8 +26,6 @@ using testing::SizeIs;
 
 // Files of every layout: timm's, torchvision's and transformers' own, and the others' names on such weights.
 
-// Files of every layout: timm's, torchvision's and transformers' own, and the others' names on such weights.
-
 const SafetensorsFile& expected_outputs() {
   static const SafetensorsFile file = SafetensorsFile::open(golden_path("layouts/expected.safetensors"));
   return file;

@@ -17,8 +17,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-// Files of every layout: timm's, torchvision's and transformers' own, and the others' names on such weights.
-
 // Names.
 
 // torchvision's names of EfficientNet go by what the blocks are: no network has those of both tables.

@@ -266,6 +266,7 @@ struct Crew {
       const std::int64_t length = speeds->begin_of(piece / pieces + 1, total) - begin;
       const std::int64_t first = begin + length * (piece % pieces) / pieces;
       const std::int64_t end = begin + length * (piece % pieces + 1) / pieces;
+      if (first == end) return;  // of a short part there may be fewer pixels than pieces
       const Clock::time_point start = Clock::now();
       task(first, end - first, worker);
       ThreadSpeeds::Lap& lap = laps[static_cast<std::size_t>(worker.thread)];
