@@ -90,6 +90,16 @@ struct NarrowRows {
   Bfloat16Rows bfloat16;
 };
 
+constexpr std::ptrdiff_t kLineFloats = 16;
+
+// Floats that each row of scratch begins further into a cache line than the row before. A linear reads an input of one
+// row after the other, eight rows at a time, and rows that all begin with a line come to a new one all at once. Vectors
+// of half a line stay as they are: they would lie across two.
+std::ptrdiff_t stagger(Isa isa) { return lanes(isa) == kLineFloats ? kLineFloats / 4 : 0; }
+
+// Floats from one row of scratch to the next.
+std::ptrdiff_t scratch_stride(std::ptrdiff_t channels, Isa isa) { return row_stride(channels, isa) + stagger(isa); }
+
 // Bytes from one narrow row to the next: whole cache lines, and never a multiple of 1 KB, as row_stride().
 std::ptrdiff_t narrow_row_bytes(Products products, std::ptrdiff_t inputs) {
   constexpr std::ptrdiff_t kLine = 64;
@@ -105,11 +115,15 @@ std::ptrdiff_t narrow_floats(Products products, std::ptrdiff_t inputs) {
          std::ptrdiff_t{sizeof(float)};
 }
 
-// Room for `rows` narrow rows in `memory`, which moves on behind it.
+// Room for `floats` floats in `memory`, which moves on behind it to a cache line.
+float* take_lines(std::ptrdiff_t floats, float*& memory) {
+  return std::exchange(memory, memory + round_up(floats, kLineFloats));
+}
+
 NarrowRows take_narrow(Products products, std::int64_t rows, std::ptrdiff_t inputs, float*& memory) {
   NarrowRows taken;
   const std::ptrdiff_t row_bytes = narrow_row_bytes(products, inputs);
-  float* const begin = std::exchange(memory, memory + rows * narrow_floats(products, inputs));
+  float* const begin = take_lines(rows * narrow_floats(products, inputs), memory);
   if (products == Products::kInt8) {
     auto* values = reinterpret_cast<std::uint8_t*>(begin);
     taken.quantized = {values, row_bytes, reinterpret_cast<QuantizedRun*>(values + rows * row_bytes),
@@ -125,20 +139,20 @@ constexpr std::int64_t kSliceRows = 64;
 constexpr int kSliceInputs = 2 * kHiddenSlice;
 static_assert(kHiddenSlice % kQuantizedInputs == 0);
 
-// Floats a pixel of a slice of hidden activations in scratch: none where they come as bfloat16. An odd number of cache
-// lines, so that a column of them has all sets of the first-level cache.
+// Floats a pixel of a slice of hidden activations in scratch: none where they come as bfloat16. Beside the stagger an
+// odd number of cache lines, so that a column of them has all sets of the first-level cache.
 std::ptrdiff_t hidden_slice_stride(int channels, Products products, Isa isa) {
-  constexpr std::ptrdiff_t kLineFloats = 16;
   if (products == Products::kBfloat16) return 0;
   const std::ptrdiff_t lines = round_up(row_stride(hidden_slice(channels), isa), kLineFloats) / kLineFloats;
-  return (lines | 1) * kLineFloats;
+  return (lines | 1) * kLineFloats + stagger(isa);
 }
 
 // Scratch floats a pixel of a block: the branch and a slice of its hidden activation.
 std::ptrdiff_t block_floats(int channels, Products products, Isa isa) {
-  return row_stride(channels, isa) + hidden_slice_stride(channels, products, isa) + narrow_floats(products, channels) +
-         narrow_floats(products, hidden_slice(channels));
+  return scratch_stride(channels, isa) + hidden_slice_stride(channels, products, isa) +
+         narrow_floats(products, channels) + narrow_floats(products, hidden_slice(channels));
 }
+constexpr std::ptrdiff_t kBlockBuffers = 4;  // each from a cache line on
 
 // What a group needs, in floats: a picture of it, or each thread.
 struct Plan {
@@ -168,7 +182,7 @@ Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threa
   const Isa isa = network.isa;
   Plan plan;
   const auto add_tile = [&plan](std::ptrdiff_t floats) {
-    plan.tile = std::max(plan.tile, tile_pixels(floats) * floats);
+    plan.tile = std::max(plan.tile, tile_pixels(floats) * floats + kBlockBuffers * kLineFloats);
   };
   for (const PackedConvolution& convolution : network.stem) add_tile(convolution.matrix.inputs);
   if (network.stem.size() == 2) {
@@ -340,7 +354,8 @@ class Pass {
   ProfileTimer timer(const Worker& worker) const { return {profile_, worker.thread, part_}; }
   void multiply(const PackedLinear& op, const LinearCall& whole, const Worker& worker) const;
   void narrow(const PackedLinear& op, const NarrowRows& rows, LinearCall& call) const;
-  void branch(const PackedBlock& block, std::int64_t first, std::int64_t count, float* out, ProfileTimer& timer) const;
+  void branch(const PackedBlock& block, std::int64_t first, std::int64_t count, float* out, std::ptrdiff_t out_stride,
+              ProfileTimer& timer) const;
   void block_in_tiles(const PackedBlock& block, const Maps& out);
   void block_with_grn(const PackedBlock& block, const Maps& out);
   void block_by_channels(const PackedBlock& block, const Maps& out);
@@ -501,15 +516,14 @@ void Pass::multiply(const PackedLinear& op, const LinearCall& whole, const Worke
 
 // depthwise -> norm of pixels [first, first + count).
 void Pass::branch(const PackedBlock& block, std::int64_t first, std::int64_t count, float* out,
-                  ProfileTimer& timer) const {
-  const std::ptrdiff_t stride = now_.stride;
+                  std::ptrdiff_t out_stride, ProfileTimer& timer) const {
   for_each_picture(now_.size.pixels(), first, count,
                    [&](std::int64_t picture, std::int64_t start, std::int64_t length, std::int64_t done) {
                      kernels_.depthwise(block.depthwise, now_.size.height, now_.size.width, now_.picture(picture),
-                                        stride, start, length, out + done * stride, stride);
+                                        now_.stride, start, length, out + done * out_stride, out_stride);
                    });
   timer.lap(Operation::kDepthwise);
-  kernels_.norm(block.norm, count, out, stride, out, stride);
+  kernels_.norm(block.norm, count, out, out_stride, out, out_stride);
   timer.lap(Operation::kNorm);
 }
 
@@ -527,6 +541,7 @@ void Pass::block(const PackedBlock& block) {
 
 void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
+  const std::ptrdiff_t branch_stride = scratch_stride(now_.channels, network_.isa);
   const int hidden_channels = 4 * now_.channels;
   const int slice = hidden_slice(now_.channels);
   const std::ptrdiff_t hidden_stride = hidden_slice_stride(now_.channels, network_.block_products, network_.isa);
@@ -536,10 +551,10 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
   crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
     float* memory = worker.tile;
-    float* const inputs = std::exchange(memory, memory + count * stride);
-    float* const hidden = std::exchange(memory, memory + count * hidden_stride);
-    branch(block, first, count, inputs, time);
-    LinearCall expand = whole_linear(block.expand, count, inputs, stride, hidden, hidden_stride, activation_);
+    float* const inputs = take_lines(count * branch_stride, memory);
+    float* const hidden = take_lines(count * hidden_stride, memory);
+    branch(block, first, count, inputs, branch_stride, time);
+    LinearCall expand = whole_linear(block.expand, count, inputs, branch_stride, hidden, hidden_stride, activation_);
     LinearCall project = whole_linear(block.project, count, hidden, hidden_stride, out.pixel(first), stride,
                                       Epilogue::kResidual, now_.pixel(first));
     narrow(block.expand, take_narrow(products, count, now_.channels, memory), expand);
@@ -567,14 +582,15 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
 
 void Pass::block_with_grn(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
+  const std::ptrdiff_t branch_stride = scratch_stride(now_.channels, network_.isa);
   const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
   const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_products, network_.isa));
   crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
-    branch(block, first, count, worker.tile, time);
+    branch(block, first, count, worker.tile, branch_stride, time);
     multiply(block.expand,
-             whole_linear(block.expand, count, worker.tile, stride, hidden_ + first * hidden_stride, hidden_stride,
-                          activation_),
+             whole_linear(block.expand, count, worker.tile, branch_stride, hidden_ + first * hidden_stride,
+                          hidden_stride, activation_),
              worker);
     time.lap(Operation::kExpand);
   });
@@ -606,7 +622,7 @@ void Pass::block_by_channels(const PackedBlock& block, const Maps& out) {
   // The branch lies where the output will: it is used up before the first sum is written.
   crew_.split(pixels, pixels, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
-    branch(block, first, count, out.pixel(first), time);
+    branch(block, first, count, out.pixel(first), stride, time);
   });
   split_panels(block.expand, [&](int first, int last, const Worker& worker) {
     ProfileTimer time = timer(worker);
