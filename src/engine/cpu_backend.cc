@@ -191,9 +191,9 @@ Plan make_plan(const PackedNetwork& network, const Geometry& geometry, int threa
   for (std::size_t i = 0; i < network.stages.size(); ++i) {
     const std::int64_t pixels = geometry.stages[i].pixels();
     const int channels = config.dims[i];
-    plan.map = std::max(plan.map, pixels * row_stride(channels, isa));
+    plan.map = std::max(plan.map, pixels * scratch_stride(channels, isa));  // see block_by_channels()
     if (config.grn || shares_channels(network.stages[i].blocks.front(), pixels, threads)) {
-      plan.hidden = std::max(plan.hidden, pixels * row_stride(4 * channels, isa));
+      plan.hidden = std::max(plan.hidden, pixels * scratch_stride(4 * channels, isa));
     }
     if (config.grn) plan.factors = std::max(plan.factors, row_stride(4 * channels, isa));
     add_tile(block_floats(channels, network.block_products, isa));
@@ -383,7 +383,7 @@ class Pass {
   Epilogue activation_;
   Maps now_;       // what the next layer reads
   float* other_;   // where it writes
-  float* hidden_;  // (pixels, 4 channels), row_stride() of that apart
+  float* hidden_;  // (pixels, 4 channels), scratch_stride() of that apart
   float* factors_;
   std::ptrdiff_t factors_stride_;
   float* features_;
@@ -583,7 +583,7 @@ void Pass::block_in_tiles(const PackedBlock& block, const Maps& out) {
 void Pass::block_with_grn(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
   const std::ptrdiff_t branch_stride = scratch_stride(now_.channels, network_.isa);
-  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::ptrdiff_t hidden_stride = scratch_stride(4 * now_.channels, network_.isa);
   const std::int64_t tile = tile_pixels(block_floats(now_.channels, network_.block_products, network_.isa));
   crew_.split(now_.pixels(), tile, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
@@ -617,17 +617,18 @@ void Pass::split_panels(const PackedLinear& op, const Task& task) const {
 
 void Pass::block_by_channels(const PackedBlock& block, const Maps& out) {
   const std::ptrdiff_t stride = now_.stride;
-  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::ptrdiff_t hidden_stride = scratch_stride(4 * now_.channels, network_.isa);
   const std::int64_t pixels = now_.pixels();
   // The branch lies where the output will: it is used up before the first sum is written.
+  const std::ptrdiff_t branch_stride = scratch_stride(now_.channels, network_.isa);
   crew_.split(pixels, pixels, [&](std::int64_t first, std::int64_t count, const Worker& worker) {
     ProfileTimer time = timer(worker);
-    branch(block, first, count, out.pixel(first), stride, time);
+    branch(block, first, count, out.data + first * branch_stride, branch_stride, time);
   });
   split_panels(block.expand, [&](int first, int last, const Worker& worker) {
     ProfileTimer time = timer(worker);
     LinearCall expand =
-        whole_linear(block.expand, pixels, out.data, stride,
+        whole_linear(block.expand, pixels, out.data, branch_stride,
                      hidden_ + std::ptrdiff_t{first} * block.expand.panel_columns, hidden_stride, activation_);
     expand.first_panel = first;
     expand.last_panel = last;
@@ -656,7 +657,7 @@ void Pass::block_by_channels(const PackedBlock& block, const Maps& out) {
 
 // The factors of every picture of the group. Split over channels, never over pixels, whose order is that of the sum.
 void Pass::grn_factors_of_pictures(const PackedBlock& block) {
-  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::ptrdiff_t hidden_stride = scratch_stride(4 * now_.channels, network_.isa);
   const std::ptrdiff_t channels = padded_channels(4 * now_.channels, network_.isa);
   const std::ptrdiff_t slice = round_up(std::max<std::ptrdiff_t>(channels / crew_.threads(), 1), 16);
   const std::int64_t slices = (channels + slice - 1) / slice;
@@ -675,7 +676,7 @@ void Pass::grn_factors_of_pictures(const PackedBlock& block) {
 
 // To the hidden activations of pixels [first, first + count), in memory.
 void Pass::apply_grn(const PackedBlock& block, std::int64_t first, std::int64_t count) const {
-  const std::ptrdiff_t hidden_stride = row_stride(4 * now_.channels, network_.isa);
+  const std::ptrdiff_t hidden_stride = scratch_stride(4 * now_.channels, network_.isa);
   for_each_picture(now_.size.pixels(), first, count,
                    [&](std::int64_t picture, std::int64_t, std::int64_t length, std::int64_t done) {
                      kernels_.grn_apply(*block.grn, factors_ + picture * factors_stride_, length,
