@@ -124,7 +124,7 @@ constexpr cpu::WeightFormat kFormats[] = {cpu::WeightFormat::kFloat32, cpu::Weig
 // int8 is the product alone: quantizing its inputs is `quantize`.
 void multiply(benchmark::State& state, int inputs, int outputs, cpu::Epilogue epilogue, cpu::WeightFormat format) {
   const std::int64_t rows = 98;
-  const std::ptrdiff_t in_stride = row_stride(inputs, best_isa());
+  const std::ptrdiff_t in_stride = scratch_stride(inputs, best_isa());
   const std::ptrdiff_t out_stride = row_stride(outputs, best_isa());
   const cpu::PackedLinear op =
       cpu::pack_linear(best_isa(), inputs, outputs, random_floats(std::ptrdiff_t{inputs} * outputs).values(),

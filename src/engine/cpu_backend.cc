@@ -92,14 +92,6 @@ struct NarrowRows {
 
 constexpr std::ptrdiff_t kLineFloats = 16;
 
-// Floats that each row of scratch begins further into a cache line than the row before. A linear reads an input of one
-// row after the other, eight rows at a time, and rows that all begin with a line come to a new one all at once. Vectors
-// of half a line stay as they are: they would lie across two.
-std::ptrdiff_t stagger(Isa isa) { return lanes(isa) == kLineFloats ? kLineFloats / 4 : 0; }
-
-// Floats from one row of scratch to the next.
-std::ptrdiff_t scratch_stride(std::ptrdiff_t channels, Isa isa) { return row_stride(channels, isa) + stagger(isa); }
-
 // Bytes from one narrow row to the next: whole cache lines, and never a multiple of 1 KB, as row_stride().
 std::ptrdiff_t narrow_row_bytes(Products products, std::ptrdiff_t inputs) {
   constexpr std::ptrdiff_t kLine = 64;
@@ -144,7 +136,7 @@ static_assert(kHiddenSlice % kQuantizedInputs == 0);
 std::ptrdiff_t hidden_slice_stride(int channels, Products products, Isa isa) {
   if (products == Products::kBfloat16) return 0;
   const std::ptrdiff_t lines = round_up(row_stride(hidden_slice(channels), isa), kLineFloats) / kLineFloats;
-  return (lines | 1) * kLineFloats + stagger(isa);
+  return (lines | 1) * kLineFloats + row_stagger(isa);
 }
 
 // Scratch floats a pixel of a block: the branch and a slice of its hidden activation.
