@@ -23,7 +23,6 @@ inline std::ptrdiff_t row_stride(std::ptrdiff_t channels, Isa isa) {
   return stride % 256 == 0 ? stride + 16 : stride;
 }
 
-
 // Floats by which each row of scratch begins further into a cache line than the row before. A linear reads an input of
 // one row after the other, eight rows at a time, and rows that all begin with a line come to a new one all at once.
 // Vectors of half a line stay as they are: they would lie across two.
