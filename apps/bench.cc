@@ -15,6 +15,7 @@
 #include "core/peak_memory.h"
 #include "engine/benchmark.h"
 #include "io/image_folder.h"
+#include "kernels/isa.h"
 #include "model/description.h"
 #include "model/formula.h"
 
@@ -225,11 +226,12 @@ std::string combination_text(const LoadedNetwork& loaded, const BenchmarkLoad& l
 class Report {
  public:
   explicit Report(const BenchOptions& options)
-      : options_(options), table_(options.folder.empty() ? network_columns() : file_columns()) {}
+      : options_(options), table_(options.folder.empty() ? network_columns(false) : file_columns()) {}
 
   // What the table is of, and its titles.
-  void begin(const std::string& model, const LoadedNetwork& loaded) const {
+  void begin(const std::string& model, const LoadedNetwork& loaded) {
     if (options_.json) return;
+    if (options_.folder.empty()) table_ = Table(network_columns(has_tiles(loaded)));
     print(
         fmt::format("{} on {}{}\n", strong(model), loaded.isa, loaded.has_formula_weights ? ", formula weights" : ""));
     print(table_.title_line());
@@ -251,7 +253,9 @@ class Report {
       const bool has_peak = result.peak.pointwise > 0;
       json["peak_gflops"] = has_peak ? Json(result.peak.pointwise) : Json();
       json["depthwise_peak_gflops"] = has_peak ? Json(result.peak.depthwise) : Json();
+      json["vector_peak_gflops"] = has_peak ? Json(result.peak.vectors) : Json();
       json["roofline_fraction"] = has_peak ? Json(result.roofline) : Json();
+      json["vector_roofline_fraction"] = has_peak ? Json(result.vector_roofline) : Json();
       add_memory(json, loaded, result.peak_memory);
       if (result.profile) json["profile"] = profile_json(profile);
       return;
@@ -261,6 +265,7 @@ class Report {
     cells.push_back(fmt::format("{:.0f}", gflops));
     cells.push_back(result.peak.pointwise > 0 ? fmt::format("{:.0f}", result.peak.pointwise) : "");
     cells.push_back(result.peak.pointwise > 0 ? fmt::format("{:.1f} %", 100 * result.roofline) : "");
+    if (has_tiles(loaded)) cells.push_back(fmt::format("{:.1f} %", 100 * result.vector_roofline));
     cells.push_back(format_bytes(loaded.executable->weight_bytes()));
     cells.push_back(format_bytes(result.peak_memory));
     show_row(std::move(cells));
@@ -313,23 +318,28 @@ class Report {
     flush();
   }
 
-  static std::vector<Table::Column> network_columns() {
+  // There are two roofs then.
+  static bool has_tiles(const LoadedNetwork& loaded) { return loaded.isa == name_of(Isa::kAmx); }
+
+  static std::vector<Table::Column> network_columns(bool has_tiles) {
     using enum Table::Align;
-    return {{"pixels", kRight},
-            {"precision"},
-            {"threads", kRight},
-            {"batch", kRight},
-            {"pictures/s", kRight},
-            {"best", kRight, kRateWidth},
-            {"spread", kRight, kPercentWidth},
-            {"p50 ms", kRight, kTimeWidth},
-            {"p95", kRight, kTimeWidth},
-            {"p99", kRight, kTimeWidth},
-            {"GFLOP/s", kRight},
-            {"peak", kRight, kPeakWidth},
-            {"of roof", kRight},
-            {"weights", kRight, kBytesWidth},
-            {"memory", kRight, kBytesWidth}};
+    std::vector<Table::Column> columns = {{"pixels", kRight},
+                                          {"precision"},
+                                          {"threads", kRight},
+                                          {"batch", kRight},
+                                          {"pictures/s", kRight},
+                                          {"best", kRight, kRateWidth},
+                                          {"spread", kRight, kPercentWidth},
+                                          {"p50 ms", kRight, kTimeWidth},
+                                          {"p95", kRight, kTimeWidth},
+                                          {"p99", kRight, kTimeWidth},
+                                          {"GFLOP/s", kRight},
+                                          {"peak", kRight, kPeakWidth},
+                                          {"of roof", kRight}};
+    if (has_tiles) columns.push_back({"of vectors", kRight});
+    columns.push_back({"weights", kRight, kBytesWidth});
+    columns.push_back({"memory", kRight, kBytesWidth});
+    return columns;
   }
 
   static std::vector<Table::Column> file_columns() {

@@ -113,6 +113,7 @@ TEST_F(Bench, TheForcedInstructionSetIsTheOneMeasured) {
   EXPECT_EQ(row["isa"], "scalar");
   EXPECT_TRUE(row["peak_gflops"].is_null());
   EXPECT_TRUE(row["roofline_fraction"].is_null());
+  EXPECT_TRUE(row["vector_roofline_fraction"].is_null());
   EXPECT_THAT(row["profile"], IsEmpty());
   for (const std::string& isa : available_isas()) {
     if (isa == "scalar") continue;
@@ -120,6 +121,7 @@ TEST_F(Bench, TheForcedInstructionSetIsTheOneMeasured) {
     EXPECT_EQ(fast["isa"], isa);
     EXPECT_GT(fast["peak_gflops"], 0.0);
     EXPECT_GT(fast["roofline_fraction"], 0.0);
+    EXPECT_EQ(fast["vector_roofline_fraction"], fast["roofline_fraction"]) << "of float32";
   }
 }
 

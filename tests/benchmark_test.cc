@@ -196,7 +196,25 @@ TEST_F(Benchmark, AResultIsWholeAndInOrder) {
   const bool has_roof = backend->name() != "scalar";
   EXPECT_EQ(result.peak.pointwise > 0, has_roof);
   EXPECT_EQ(result.peak.depthwise > 0, has_roof);
+  EXPECT_EQ(result.peak.vectors > 0, has_roof);
   EXPECT_EQ(result.roofline > 0, has_roof);
+  EXPECT_EQ(result.vector_roofline, result.roofline) << "float32 is not multiplied by tiles";
+}
+
+// Tiles multiply narrow numbers far faster than vectors do, so that the roof without them is lower; nothing else does.
+TEST_F(Benchmark, WithoutTilesTheRoofIsLower) {
+  ThreadPool pool(1);
+  for (const std::string& isa : available_isas()) {
+    for (const Precision precision : {Precision::kBf16, Precision::kInt8}) {
+      const PeakRates rates = measure_peak_rates(isa, precision, pool);
+      if (isa == "amx") {
+        EXPECT_LT(rates.vectors, rates.pointwise);
+        EXPECT_GE(rates.vectors, rates.depthwise);
+      } else {
+        EXPECT_EQ(rates.vectors, rates.pointwise) << isa;
+      }
+    }
+  }
 }
 
 TEST_F(Benchmark, TheScalarReferenceHasNoRoof) {
@@ -205,6 +223,7 @@ TEST_F(Benchmark, TheScalarReferenceHasNoRoof) {
       measure_network(network(*backend), {.batch = 1, .resolution = 32, .threads = 1, .seconds = 0.0}, false);
   EXPECT_EQ(result.peak.pointwise, 0.0);
   EXPECT_EQ(result.roofline, 0.0);
+  EXPECT_EQ(result.vector_roofline, 0.0);
   EXPECT_FALSE(result.profile);
 }
 

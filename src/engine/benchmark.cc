@@ -49,7 +49,20 @@ cpu::Arithmetic arithmetic_of(Precision precision) {
 }
 
 PeakRates middle_of(const PeakRates& a, const PeakRates& b) {
-  return {.pointwise = (a.pointwise + b.pointwise) / 2, .depthwise = (a.depthwise + b.depthwise) / 2};
+  return {.pointwise = (a.pointwise + b.pointwise) / 2,
+          .depthwise = (a.depthwise + b.depthwise) / 2,
+          .vectors = (a.vectors + b.vectors) / 2};
+}
+
+PeakRates rates_of_a_thread(Isa isa, cpu::Arithmetic arithmetic) {
+  PeakRates rates;
+  rates.depthwise = cpu::measure_peak(isa, cpu::Arithmetic::kFloat);
+  rates.pointwise = arithmetic == cpu::Arithmetic::kFloat ? rates.depthwise : cpu::measure_peak(isa, arithmetic);
+  rates.vectors = rates.pointwise;
+  if (isa == Isa::kAmx && arithmetic != cpu::Arithmetic::kFloat) {
+    rates.vectors = std::max(rates.depthwise, cpu::measure_peak(Isa::kAvx512Bf16, arithmetic));
+  }
+  return rates;
 }
 
 // What there is to multiply in a run, by the rates that it counts at.
@@ -112,15 +125,13 @@ PeakRates measure_peak_rates(std::string_view isa_name, Precision precision, Thr
   if (!isa) return {};
   const cpu::Arithmetic arithmetic = arithmetic_of(precision);
   std::vector<PeakRates> rates(static_cast<std::size_t>(pool.threads()));
-  pool.run(pool.threads(), [&](int i, int) {
-    PeakRates& own = rates[static_cast<std::size_t>(i)];
-    own.depthwise = cpu::measure_peak(*isa, cpu::Arithmetic::kFloat);
-    own.pointwise = arithmetic == cpu::Arithmetic::kFloat ? own.depthwise : cpu::measure_peak(*isa, arithmetic);
-  });
+  pool.run(pool.threads(),
+           [&](int i, int) { rates[static_cast<std::size_t>(i)] = rates_of_a_thread(*isa, arithmetic); });
   PeakRates sum;
   for (const PeakRates& own : rates) {
     sum.pointwise += own.pointwise;
     sum.depthwise += own.depthwise;
+    sum.vectors += own.vectors;
   }
   return sum;
 }
@@ -149,7 +160,7 @@ BenchmarkResult measure_network(const BenchmarkNetwork& network, const Benchmark
   for (int i = 0; i < kWarmUpRuns; ++i) runner.run();
 
   const auto peak_rates = [&] { return measure_peak_rates(network.isa, network.precision, runner.pool()); };
-  std::vector<double> latencies, rooflines, pointwise, depthwise;
+  std::vector<double> latencies, rooflines, vector_rooflines, pointwise, depthwise, vectors;
   const Clock::time_point start = Clock::now();
   PeakRates before = peak_rates();
   const bool has_roof = before.pointwise > 0;
@@ -167,16 +178,24 @@ BenchmarkResult measure_network(const BenchmarkNetwork& network, const Benchmark
     const PeakRates after = peak_rates();
     const PeakRates rates = middle_of(before, after);
     before = after;
-    if (has_roof) rooflines.push_back(seconds_at_peak(costs, rates) / (taken / runs));
+    if (has_roof) {
+      const PeakRates without_tiles = {.pointwise = rates.vectors, .depthwise = rates.depthwise};
+      rooflines.push_back(seconds_at_peak(costs, rates) * runs / taken);
+      vector_rooflines.push_back(seconds_at_peak(costs, without_tiles) * runs / taken);
+    }
     pointwise.push_back(rates.pointwise);
     depthwise.push_back(rates.depthwise);
+    vectors.push_back(rates.vectors);
     if (load.on_progress) load.on_progress(seconds_since(start));
   } while (seconds_since(start) < load.seconds || static_cast<std::int64_t>(latencies.size()) < kLeastRuns);
 
   result.runs = static_cast<std::int64_t>(latencies.size());
   result.latency = distribution_of(std::move(latencies));
   result.roofline = median(std::move(rooflines));
-  result.peak = {.pointwise = median(std::move(pointwise)), .depthwise = median(std::move(depthwise))};
+  result.vector_roofline = median(std::move(vector_rooflines));
+  result.peak = {.pointwise = median(std::move(pointwise)),
+                 .depthwise = median(std::move(depthwise)),
+                 .vectors = median(std::move(vectors))};
   if (with_profile) keep_profile(runner, load, result);
   result.peak_memory = peak_memory();
   return result;

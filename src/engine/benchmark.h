@@ -2,8 +2,10 @@
 //
 // The roof: every multiply-accumulate of the network, attention's among them, at the rate that the arithmetic units
 // reach with all operands in registers, and nothing else taking time. Depthwise convolutions count at the float32 rate,
-// linears and dense convolutions at that of the precision (kernels/peak.h). What has kernels of its own, as libtorch
-// has, is held against the best instruction set of the machine. Machines are shared and clocks change, so the rates are
+// linears and dense convolutions at that of the precision (kernels/peak.h). Where the instruction set multiplies tiles,
+// far faster than vectors, there is a second roof without them: float32's multiply-adds, or dot products of fewer bits
+// where these are faster. What has kernels of its own, as libtorch has, is held against the best instruction set of the
+// machine. Machines are shared and clocks change, so the rates are
 // measured again around every sample of a few runs, on the same threads, and each sample is held against its own.
 #pragma once
 
@@ -43,6 +45,7 @@ struct BenchmarkLoad {
 struct PeakRates {
   double pointwise = 0.0;
   double depthwise = 0.0;
+  double vectors = 0.0;  // pointwise without tiles; where there are none, the same
 };
 
 struct BenchmarkResult {
@@ -51,6 +54,7 @@ struct BenchmarkResult {
   double gflop = 0.0;              // of one run: twice its multiply-accumulates, 1e9
   PeakRates peak;                  // medians over the samples; zeros for the scalar reference, which has no roof
   double roofline = 0.0;           // median over the samples of the time at the roof to the time taken; 0 likewise
+  double vector_roofline = 0.0;    // the same of the roof without tiles
   std::uint64_t peak_memory = 0;   // bytes: of the process while this ran
   std::optional<Profile> profile;  // of `profile_runs` runs more, which took `profile_seconds`; the fast half of them
   std::int64_t profile_runs = 0;
