@@ -225,13 +225,12 @@ std::string combination_text(const LoadedNetwork& loaded, const BenchmarkLoad& l
 // follow at the end, and so does the document of --json.
 class Report {
  public:
-  explicit Report(const BenchOptions& options)
-      : options_(options), table_(options.folder.empty() ? network_columns(false) : file_columns()) {}
+  explicit Report(const BenchOptions& options) : options_(options) {}
 
   // What the table is of, and its titles.
   void begin(const std::string& model, const LoadedNetwork& loaded) {
     if (options_.json) return;
-    if (options_.folder.empty()) table_ = Table(network_columns(has_tiles(loaded)));
+    table_ = Table(options_.folder.empty() ? network_columns(has_tiles(loaded)) : file_columns());
     print(
         fmt::format("{} on {}{}\n", strong(model), loaded.isa, loaded.has_formula_weights ? ", formula weights" : ""));
     print(table_.title_line());
@@ -371,7 +370,7 @@ class Report {
   }
 
   const BenchOptions& options_;
-  Table table_;
+  Table table_{std::vector<Table::Column>()};
   std::string profiles_;
   Json rows_ = Json::array();
 };

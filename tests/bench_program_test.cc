@@ -125,6 +125,19 @@ TEST_F(Bench, TheForcedInstructionSetIsTheOneMeasured) {
   }
 }
 
+// Of the tiles' roof a network of narrow numbers is a small fraction, whatever is done; so there is the vectors' too.
+TEST_F(Bench, TilesAreHeldAgainstVectorsToo) {
+  for (const std::string& isa : available_isas()) {
+    if (isa == "scalar") continue;
+    const std::map<std::string, std::string> force = {{"CONVNEXT_ISA", isa}};
+    const std::vector<std::string> int8 = {"--model", model_, "--threads", "1", "--precision", "int8"};
+    const json row = run_json(int8, force).at(0);
+    EXPECT_EQ(row["vector_roofline_fraction"] > row["roofline_fraction"], isa == "amx") << isa;
+    EXPECT_EQ(row["vector_peak_gflops"] < row["peak_gflops"], isa == "amx") << isa;
+    EXPECT_EQ(run(int8, force).out.find("of vectors") != std::string::npos, isa == "amx") << isa;
+  }
+}
+
 TEST_F(Bench, ATableWithATotalOfWhatTheProfileShares) {
   if (available_isas().front() == "scalar") GTEST_SKIP() << "the scalar reference keeps no profile";
   const ChildResult text = run({"--model", model_, "--threads", "1", "--profile"});

@@ -28,19 +28,14 @@ class ThreadSpeeds {
     if (threads == threads_) return;
     threads_ = threads;
     speeds_.fill(1.0);
+    add_up();
   }
   int threads() const { return threads_; }
 
   // Where the part of `thread` in [0, total) begins; for threads(), total.
   std::int64_t begin_of(int thread, std::int64_t total) const {
     if (thread == threads_) return total;
-    double before = 0.0, all = 0.0;
-    for (int t = 0; t < threads_; ++t) {
-      const double speed = in_steps(speeds_[static_cast<std::size_t>(t)]);
-      if (t < thread) before += speed;
-      all += speed;
-    }
-    return std::llround(static_cast<double>(total) * before / all);
+    return std::llround(static_cast<double>(total) * before_[static_cast<std::size_t>(thread)] / before_.back());
   }
 
   // One lap a thread. Nothing is learned where one of them did nothing.
@@ -54,6 +49,7 @@ class ThreadSpeeds {
       const double now = rate_of(laps[t]) * static_cast<double>(laps.size()) / all;
       speeds_[t] = std::clamp(speeds_[t] + kGain * (now - speeds_[t]), kLeast, kMost);
     }
+    add_up();
   }
 
  private:
@@ -64,8 +60,19 @@ class ThreadSpeeds {
   static double rate_of(const Lap& lap) { return static_cast<double>(lap.items) / lap.seconds; }
   static double in_steps(double speed) { return 1.0 + std::round((speed - 1.0) / kStep) * kStep; }
 
+  // A layer asks for the begin of each part, of each piece again: with many threads that is no time to add.
+  void add_up() {
+    double sum = 0.0;
+    for (int t = 0; t < threads_; ++t) {
+      before_[static_cast<std::size_t>(t)] = sum;
+      sum += in_steps(speeds_[static_cast<std::size_t>(t)]);
+    }
+    before_.back() = sum;
+  }
+
   int threads_ = 0;
   std::array<double, kMostThreads> speeds_{};
+  std::array<double, kMostThreads + 1> before_{};  // the speeds of the threads before each in steps; last, of all
 };
 
 }  // namespace convnext

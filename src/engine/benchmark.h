@@ -5,8 +5,8 @@
 // linears and dense convolutions at that of the precision (kernels/peak.h). Where the instruction set multiplies tiles,
 // far faster than vectors, there is a second roof without them: float32's multiply-adds, or dot products of fewer bits
 // where these are faster. What has kernels of its own, as libtorch has, is held against the best instruction set of the
-// machine. Machines are shared and clocks change, so the rates are
-// measured again around every sample of a few runs, on the same threads, and each sample is held against its own.
+// machine. Machines are shared and clocks change, so the rates are measured again around every sample of a few runs, on
+// the same threads, and each sample is held against its own.
 #pragma once
 
 #include <cstdint>

@@ -90,8 +90,6 @@ struct NarrowRows {
   Bfloat16Rows bfloat16;
 };
 
-constexpr std::ptrdiff_t kLineFloats = 16;
-
 // Bytes from one narrow row to the next: whole cache lines, and never a multiple of 1 KB, as row_stride().
 std::ptrdiff_t narrow_row_bytes(Products products, std::ptrdiff_t inputs) {
   constexpr std::ptrdiff_t kLine = 64;

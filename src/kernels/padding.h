@@ -9,6 +9,8 @@
 
 namespace convnext {
 
+inline constexpr std::ptrdiff_t kLineFloats = 16;  // of a cache line
+
 constexpr std::ptrdiff_t round_up(std::ptrdiff_t value, std::ptrdiff_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
@@ -20,16 +22,13 @@ inline std::ptrdiff_t padded_channels(std::ptrdiff_t channels, Isa isa) { return
 // the few cache sets of one page offset.
 inline std::ptrdiff_t row_stride(std::ptrdiff_t channels, Isa isa) {
   const std::ptrdiff_t stride = padded_channels(channels, isa);
-  return stride % 256 == 0 ? stride + 16 : stride;
+  return stride % 256 == 0 ? stride + kLineFloats : stride;
 }
 
 // Floats by which each row of scratch begins further into a cache line than the row before. A linear reads an input of
 // one row after the other, eight rows at a time, and rows that all begin with a line come to a new one all at once.
 // Vectors of half a line stay as they are: they would lie across two.
-inline std::ptrdiff_t row_stagger(Isa isa) {
-  constexpr std::ptrdiff_t kLineFloats = 16;
-  return lanes(isa) == kLineFloats ? kLineFloats / 4 : 0;
-}
+inline std::ptrdiff_t row_stagger(Isa isa) { return lanes(isa) == kLineFloats ? kLineFloats / 4 : 0; }
 
 // Floats from one row to the next of what is made for a linear to read.
 inline std::ptrdiff_t scratch_stride(std::ptrdiff_t channels, Isa isa) {
